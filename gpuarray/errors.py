@@ -1,0 +1,53 @@
+"""Every error gpuarray raises on purpose.
+
+    GPUArrayError
+      MemoryLimitError      (MemoryError)        a plan needs more than it may use; raised before anything runs
+      DeviceMemoryError     (MemoryError)        the device itself ran out, after spilling and one retry
+      SpillError            (OSError)            the spill folder is full, missing, unwritable, or has a damaged file
+      StorageError          (ValueError)         a file or store is corrupt, truncated, or of a kind we do not read
+        IncompleteStoreError                     a store whose writing never finished
+      ImplicitComputeError  (TypeError)          an implicit conversion would compute a large array
+      BlockFunctionError    (ValueError)         a function given to map_blocks returned what it did not promise
+      DeviceError           (ValueError)         there is no such device here
+      ConfigError           (ValueError)         a setting is unknown or has a value that makes no sense
+      ChunkError            (ValueError)         chunks that do not fit the shape
+      TaskError             (RuntimeError)       a task failed; names the operation and the user's line
+      UnsupportedDTypeError (TypeError)          a dtype that no kernel of ours takes
+
+Each is also the built-in that a NumPy user would catch. A message holds the value, the rule and the way out.
+"""
+
+from __future__ import annotations
+
+# The kernels and the cluster raise some of these; the tree lives in the lowest room so that all three can import it.
+from gpuarray.kernels.errors import (
+    BlockFunctionError,
+    ChunkError,
+    ConfigError,
+    DeviceError,
+    DeviceMemoryError,
+    GPUArrayError,
+    ImplicitComputeError,
+    IncompleteStoreError,
+    MemoryLimitError,
+    SpillError,
+    StorageError,
+    TaskError,
+    UnsupportedDTypeError,
+)
+
+__all__ = [
+    "BlockFunctionError",
+    "ChunkError",
+    "ConfigError",
+    "DeviceError",
+    "DeviceMemoryError",
+    "GPUArrayError",
+    "ImplicitComputeError",
+    "IncompleteStoreError",
+    "MemoryLimitError",
+    "SpillError",
+    "StorageError",
+    "TaskError",
+    "UnsupportedDTypeError",
+]
