@@ -54,6 +54,9 @@ class Elementwise:
     ``{0}, {1}``   the operands, which have exactly the loop's dtypes
     ``{T}``        the type of the first operand: ``{T}(0.5)`` is a literal of that type
     ``{R}``        the type of the result
+    ``{F}``        the type of the first operand's real part
+    ``{one}``      1 in that type
+    ``{big}``      the number in that type from which on all are integers: 2**23, 2**52
     ``{bits}``     width in bits of the first operand
     =============  ==========================================================================
 
@@ -164,7 +167,7 @@ class Elementwise:
         >>> ELEMENTWISE["deg2rad"].code_for((f,), f)
         '{0} * (np.float32(3.141592653589793) / np.float32(180))'
         """
-        if any(d.kind not in NUMERIC or d == np.float16 for d in (*operands, result)):
+        if any(d.kind not in NUMERIC or d == np.float16 or not d.isnative for d in (*operands, result)):
             return None
         if callable(self.code):
             text = self.code(operands, result)
@@ -174,11 +177,7 @@ class Elementwise:
         if text is None:
             return None
         first = operands[0] if operands else result
-        return (
-            text.replace("{T}", type_name(first))
-            .replace("{R}", type_name(result))
-            .replace("{bits}", str(8 * first.itemsize))
-        )
+        return _filled(text, first, result)
 
     def interpret(self, xp: Any, dtype: DType, *arrays: Any) -> Any:
         """The operation on whole arrays of `xp` (numpy, cupy), which have the loop's dtypes; the result has `dtype`.
@@ -207,6 +206,25 @@ def _name(operand: Operand) -> str:
         return f"Python {type(operand).__name__}"
     dtype = operand if isinstance(operand, np.dtype) else np.dtype(getattr(operand, "dtype", operand))
     return dtype.name
+
+
+def _filled(text: str, first: DType, result: DType) -> str:
+    real = real_type(first)
+    words = {"T": type_name(first), "R": type_name(result), "F": type_name(real), "bits": str(8 * first.itemsize)}
+    if real.kind == "f":
+        words |= {"one": f"{type_name(real)}(1)", "big": f"{type_name(real)}({2 ** np.finfo(real).nmant})"}
+    for word, value in words.items():
+        text = text.replace(f"{{{word}}}", value)
+    return text
+
+
+def real_type(dtype: DType) -> DType:
+    """The dtype of the real part.
+
+    >>> real_type(np.dtype("complex64"))
+    dtype('float32')
+    """
+    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
 
 
 def type_name(dtype: DType) -> str:

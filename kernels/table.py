@@ -6,12 +6,14 @@ the interpreter and the compiled kernels all follow from it.
 
 from __future__ import annotations
 
-from gpuarray.kernels import rows_arithmetic
+from gpuarray.kernels import rows_arithmetic, rows_logic, rows_math
 from gpuarray.kernels.row import Elementwise, Loop, as_scalar, promote, type_name
 
 __all__ = ["ALIASES", "ELEMENTWISE", "Elementwise", "Loop", "as_scalar", "find", "promote", "type_name"]
 
-ELEMENTWISE: dict[str, Elementwise] = {row.name: row for family in (rows_arithmetic,) for row in family.ROWS}
+ELEMENTWISE: dict[str, Elementwise] = {
+    row.name: row for family in (rows_arithmetic, rows_math, rows_logic) for row in family.ROWS
+}
 
 ALIASES: dict[str, str] = {alias: row.name for row in ELEMENTWISE.values() for alias in row.aliases}
 """Other names, of NumPy and of the array API standard: ``{"abs": "absolute", "acos": "arccos", ...}``."""
