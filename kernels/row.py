@@ -47,7 +47,7 @@ class Elementwise:
     `code` is the operation on scalars, as Python text that Numba compiles for CPU and CUDA. It is looked up by the
     kinds of the loop's operands (one letter if they agree: ``"f"``; else one each: ``"fi"``); where there is none,
     the operation is only interpreted. Division by zero must not raise: compile with ``error_model="numpy"``, without
-    ``fastmath`` flags that assume finite numbers. The text may name `math`, `np` dtypes (``np.float32(...)``), the
+    ``fastmath`` flags that assume finite numbers. The text may name `math`, `cmath`, `np` dtypes (``np.float32(...)``), the
     functions of `gpuarray.kernels.scalar`, `gpuarray.kernels.functions` and `gpuarray.kernels.philox`, and
 
     =============  ==========================================================================

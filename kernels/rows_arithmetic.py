@@ -95,7 +95,7 @@ ROWS: tuple[Elementwise, ...] = (
         {
             "i": "fmod_int({0}, {1})",
             "u": "{0} % {1} if {1} != 0 else {T}(0)",
-            "f": "math.fmod({0}, {1})",
+            "f": "fmod({0}, {1})",
         },
         ufunc="fmod",
         cost=20,
@@ -256,8 +256,7 @@ ROWS: tuple[Elementwise, ...] = (
         "clip",
         3,
         "x held between a lower and an upper bound.",
-        kinds("iuf", "clip({0}, {1}, {2})")
-        | {"b": "({0} | {1}) & {2}", "c": "minimum_complex(maximum_complex({0}, {1}), {2})"},
+        kinds("iuf", "clip({0}, {1}, {2})") | {"b": "({0} | {1}) & {2}"},
         cost=2,
         rule=_clip_loop,
         function=_clip,

@@ -10,10 +10,16 @@ import numpy as np
 from gpuarray.kernels.row import FLOAT64, DType, Elementwise, Loop, kinds, promote, real_type
 
 
-def _math(name: str, doc: str, cost: float, *aliases: str, dunder: str | None = None, code: str = "") -> Elementwise:
-    """A function of one float that `math` has, under NumPy's name or its own."""
-    text = code or f"math.{aliases[0] if name.startswith('arc') else name}({{0}})"
-    return Elementwise(name, 1, doc, {"f": text}, ufunc=name, dunder=dunder, aliases=aliases, cost=cost)
+def _math(name: str, doc: str, cost: float, *aliases: str, code: str = "", complex_code: str = "") -> Elementwise:
+    """A function of one float that `math` has, under NumPy's name or its own.
+
+    Of `cmath`, only `exp` and `sqrt` are as accurate as NumPy's and give its infinities and NaNs; the rest of the
+    complex functions are interpreted.
+    """
+    texts = {"f": code or f"math.{aliases[0] if name.startswith('arc') else name}({{0}})"}
+    if complex_code:
+        texts["c"] = complex_code
+    return Elementwise(name, 1, doc, texts, ufunc=name, aliases=aliases, cost=cost)
 
 
 def _binary(name: str, doc: str, cost: float, code: str, *aliases: str) -> Elementwise:
@@ -76,14 +82,14 @@ _DEGREE = f"{{0}} * ({{T}}({math.pi!r}) / {{T}}(180))"
 _RADIAN = f"{{0}} * ({{T}}(180) / {{T}}({math.pi!r}))"
 
 ROWS: tuple[Elementwise, ...] = (
-    _math("exp", "e to the power x.", 20),
+    _math("exp", "e to the power x.", 20, complex_code="cmath.exp({0})"),
     _math("exp2", "2 to the power x.", 20),
     _math("expm1", "e to the power x, less 1.", 30),
     _math("log", "Natural logarithm.", 20),
     _math("log2", "Logarithm to base 2.", 20),
     _math("log10", "Logarithm to base 10.", 20),
     _math("log1p", "Logarithm of 1 + x.", 30),
-    _math("sqrt", "Square root.", 6),
+    _math("sqrt", "Square root.", 6, complex_code="cmath.sqrt({0})"),
     _math("cbrt", "Cube root.", 50, code="cbrt({0}, {T}(3))"),
     _math("sin", "Sine.", 20),
     _math("cos", "Cosine.", 20),

@@ -47,11 +47,18 @@ def round_decimals_complex(x, power, decimals, big):
     return complex(round_decimals(x.real, power, decimals, big), round_decimals(x.imag, power, decimals, big))
 
 
+def fmod(a, b):
+    """As in C; Numba has it for CUDA only, and ``%`` is the same where nothing is negative."""
+    if b == 0:
+        return a / b - a / b
+    return math.copysign(math.fabs(a) % math.fabs(b), a)
+
+
 def floor_divide(a, b, one, big):
     """As npy_divmod: exact where the quotient is, whatever `a / b` rounds to."""
     if b == 0:
         return a / b
-    mod = math.fmod(a, b)
+    mod = fmod(a, b)
     div = (a - mod) / b
     if mod != 0 and (b < 0) != (mod < 0):
         div = div - one
@@ -63,7 +70,7 @@ def floor_divide(a, b, one, big):
 
 def remainder(a, b):
     """The sign of the divisor, also where the result is zero."""
-    mod = math.fmod(a, b)
+    mod = fmod(a, b)
     if b == 0:
         return mod
     if mod == 0:
@@ -126,19 +133,19 @@ def popcount(x):
 
 def maximum(a, b):
     """The larger, or NaN if either is: as NumPy, and without a branch."""
-    return a if (a >= b) | (a != a) else b
+    return a if (a > b) | (a != a) else b
 
 
 def minimum(a, b):
-    return a if (a <= b) | (a != a) else b
+    return a if (a < b) | (a != a) else b
 
 
 def fmax(a, b):
-    return a if (a >= b) | (b != b) else b
+    return a if (a > b) | (b != b) else b
 
 
 def fmin(a, b):
-    return a if (a <= b) | (b != b) else b
+    return a if (a < b) | (b != b) else b
 
 
 def clip(x, low, high):
@@ -158,7 +165,8 @@ def cbrt(x, three):
     if y == 0 or y + y == y or y != y:
         return x
     t = y ** (three / (three * three))
-    t = t - (t * t * t - y) / (three * t * t)
+    t = t - (t - y / (t * t)) / three
+    t = t - (t - y / (t * t)) / three
     return math.copysign(t, x)
 
 
