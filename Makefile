@@ -1,0 +1,76 @@
+# Everything runs in an environment of its own, .venv, made on first use. To use one that is already there
+# (a GPU machine with its own CuPy, say): make gpu PY=python3
+
+PY = $(VENV)/bin/python
+VENV ?= .venv
+PYTEST_ARGS ?= -n 2 --dist loadfile
+
+# The extra for the CUDA that the driver knows: none without a driver, 13 from driver 580 on.
+DRIVER := $(shell nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1 | cut -d. -f1)
+CUDA := $(if $(DRIVER),$(shell [ "$(DRIVER)" -ge 580 ] 2>/dev/null && echo cuda13 || echo cuda12))
+comma := ,
+# Without a GPU the tests still compile the CUDA kernels.
+extras = $(1)$(addprefix $(comma),$(if $(filter test dev,$(1)),$(or $(CUDA),ptx),$(CUDA)))
+
+# Installed is what the target needs, once: a stamp for each set of extras. With PY given nothing is installed.
+ifeq ($(origin PY),file)
+STAMP = $(VENV)/.installed-
+endif
+need = $(if $(STAMP),$(STAMP)$(1))
+
+.PHONY: demo test check format bench gpu docker clean help
+
+help:
+	@echo "make demo    compute on an array larger than the memory it may use, and draw it"
+	@echo "make test    run the tests"
+	@echo "make check   lint, formatting, types, who imports whom"
+	@echo "make format  format the code and mend what can be mended"
+	@echo "make bench   run the benchmarks        (BENCH_ARGS=...)"
+	@echo "make gpu     run the tests that need a GPU"
+	@echo "make docker  build the CPU image       (BASE_IMAGE=...)"
+	@echo "make clean   remove everything that was made here"
+
+demo: $(call need,plot)
+	$(PY) -m gpuarray demo $(DEMO_ARGS)
+
+test: $(call need,test)
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+check: $(call need,dev)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -c "from importlinter.cli import lint_imports_command as run; run()"
+
+format: $(call need,dev)
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+bench: $(call need,bench)
+	$(PY) -m gpuarray bench $(BENCH_ARGS)
+
+gpu: $(call need,test)
+	@if $(PY) -c "import sys, cupy; sys.exit(not cupy.cuda.is_available())" 2>/dev/null; then \
+		$(PY) -m pytest -m gpu -p no:xdist; \
+	else \
+		$(PY) -m gpuarray info | grep "compute on a GPU"; \
+		echo "There is no GPU that can be used: no test was run."; \
+	fi
+
+docker:
+	docker build --file docker/Dockerfile --tag gpuarray:cpu $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) .
+
+$(VENV)/bin/python:
+	@python=; for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+		if $$candidate -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then echo "gpuarray needs Python 3.11 or newer; name it: make PYTHON=/path/to/python3" >&2; exit 1; fi; \
+	echo "$$python -m venv $(VENV)"; $$python -m venv $(VENV)
+
+$(VENV)/.installed-%: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$(call extras,$*)]'
+	@touch $@
+
+clean:
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
