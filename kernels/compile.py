@@ -1,0 +1,290 @@
+"""Programs to compiled CPU kernels.
+
+There is one kernel form, the *evaluator*: it computes a program over a box of elements and writes each output to a
+pointer. Elementwise work points it at the result; a reduction points it at a block of L1 cache and folds the block. It
+is one flat generated function, ``void kernel(int64)``, whose argument is the address of a table of words (`Words`):
+lengths, addresses, strides, scalars. How each operand moves along the innermost axis is part of the code (`Template`),
+all else is data, so few kernels serve many calls.
+
+User arithmetic is exactly IEEE: no ``fastmath``, no contraction to fused multiply-add.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpuarray.kernels import cache
+from gpuarray.kernels.program import Program
+from gpuarray.kernels.row import type_name
+from gpuarray.kernels.table import ELEMENTWISE
+
+BLOCK = 1024
+"""Elements of a row that are computed at once where an operand is generated into a buffer first."""
+TILE = 64
+"""Edge of the square in which an operand that lies across the innermost axis is turned."""
+MAX_STEPS = 2000
+"""Longer programs are left to the interpreter: at 2.5 ms a step they would take seconds to compile."""
+MAX_TURNED = 4
+"""Operands turned through tile buffers at once; more would not fit the L1 cache."""
+
+_COMPILED_KINDS = "biufc"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """How the operands move along the innermost axis; with the program, all that the generated code depends on.
+
+    ======  =============================================================================
+    ``u``   by one element                  ``r``  by minus one element
+    ``c``   not at all                      ``s``  by any number of bytes
+    ``t``   by one element along the next axis: turned through a tile buffer
+    ``-``   a scalar
+    ======  =============================================================================
+    """
+
+    inputs: str
+    outputs: str
+
+    @property
+    def tiled(self) -> bool:
+        return "t" in self.inputs
+
+
+def contiguous(program: Program) -> Template:
+    """The template of operands that all lie like the result."""
+    return Template("".join("-" if i.kind == "scalar" else "u" for i in program.inputs), "u" * len(program.outputs))
+
+
+@dataclass(frozen=True)
+class Words:
+    """Where an evaluator finds what in its table of 64-bit words.
+
+    The first four are the innermost length n, the next length m, the number of (m, n) boxes, and the number R of axes
+    around them. Then for each *moving* value (outputs, then array and index inputs): address or index, step along n,
+    step along m. Then two words per scalar. Then R lengths, R counters, and for each of the R axes the change of every
+    moving value when that axis advances and those inside it start again.
+    """
+
+    moving: tuple[int, ...]
+    """Input numbers of the moving inputs; the outputs come before them."""
+    outputs: int
+    scalars: tuple[int, ...]
+
+    @classmethod
+    @functools.cache
+    def of(cls, program: Program) -> Words:
+        kinds = [i.kind for i in program.inputs]
+        return cls(
+            tuple(k for k, kind in enumerate(kinds) if kind != "scalar"),
+            len(program.outputs),
+            tuple(k for k, kind in enumerate(kinds) if kind == "scalar"),
+        )
+
+    @property
+    def count(self) -> int:
+        """Moving values."""
+        return self.outputs + len(self.moving)
+
+    def base(self, j: int) -> int:
+        """Address, step along n and step along m of moving value `j` are here and in the two words after."""
+        return 4 + 3 * j
+
+    def scalar(self, j: int) -> int:
+        return 4 + 3 * self.count + 2 * j
+
+    @property
+    def axes(self) -> int:
+        """The table of outer axes."""
+        return self.scalar(len(self.scalars))
+
+    def size(self, outer_axes: int) -> int:
+        return self.axes + outer_axes * (2 + self.count)
+
+
+@functools.lru_cache(4096)
+def supported(program: Program) -> bool:
+    """Whether the program can be compiled for the CPU: every step has scalar code and Numba knows every dtype."""
+    dtypes = [program.dtype_of(k) for k in range(len(program.inputs) + len(program.steps))]
+    if any(d.kind not in _COMPILED_KINDS or d == np.float16 or d.itemsize > 16 or not d.isnative for d in dtypes):
+        return False
+    if any(d.char in "gG" for d in dtypes) or len(program.steps) > MAX_STEPS:
+        return False
+    return not program.missing_code()
+
+
+def cost_seconds(program: Program) -> float:
+    """About how long a cold compile takes: 85 ms and 2.5 ms a step, elementary functions and loops more."""
+    heavy = sum(ELEMENTWISE[s.op].cost >= 10 for s in program.steps)
+    return 0.085 + 0.0025 * len(program.steps) + 0.02 * heavy
+
+
+def ready(program: Program, template: Template | None = None) -> bool:
+    """Whether the kernel exists, in this process or on disk: then it loads in about 3 ms."""
+    return supported(program) and cache.ready(source(program, template or contiguous(program)))
+
+
+def evaluator(program: Program, template: Template) -> cache.Loaded:
+    """The compiled kernel; compiles it on the first call for this program and template."""
+    return cache.load(source(program, template))
+
+
+@functools.lru_cache(1024)
+def source(program: Program, template: Template) -> str:
+    """The module's text."""
+    return "\n".join((*_HEADER, *_Writer(program, template).lines())) + "\n"
+
+
+_HEADER = (
+    '"""Generated by gpuarray.kernels.compile."""',
+    "import math",
+    "import numpy as np",
+    "from numba import njit",
+    "from gpuarray.kernels.jitable import *",
+    "from gpuarray.kernels.pointers import ahead, load, pointer, scratch, store",
+    "",
+    '@njit("void(int64)", nogil=True, cache=True, error_model="numpy")',
+    "def kernel(words):",
+    "    q = pointer(words)",
+)
+
+
+def _indent(lines: Iterator[str] | list[str], by: int = 1) -> list[str]:
+    return ["    " * by + line for line in lines]
+
+
+class _Writer:
+    """Writes one evaluator. Names: ``v`` values, ``p`` where a moving value stands, ``d`` and ``e`` its steps along
+    n and m, ``r`` where it stands in the row."""
+
+    def __init__(self, program: Program, template: Template) -> None:
+        self.program = program
+        self.words = Words.of(program)
+        self.modes = template.outputs + "".join(m for m in template.inputs if m != "-")
+        self.tiled = template.tiled
+        n = self.words.outputs
+        self.types = [type_name(program.dtype_of(o)) for o in program.outputs]
+        self.types += [type_name(program.dtype_of(k)) for k in self.words.moving]
+        self.sizes = [program.dtype_of(o).itemsize for o in program.outputs]
+        self.sizes += [program.dtype_of(k).itemsize for k in self.words.moving]
+        self.index = [False] * n + [program.inputs[k].kind == "index" for k in self.words.moving]
+
+    def lines(self) -> list[str]:
+        words = self.words
+        text = [f"{name} = load('in', np.int64, q, {k})" for k, name in enumerate(("n", "m", "boxes", "R"))]
+        for j in range(words.count):
+            at = words.base(j)
+            place = f"load('in', np.int64, q, {at})"
+            text.append(f"p{j} = {place if self.index[j] else f'pointer({place})'}")
+            text.append(f"d{j} = {self._step(j)}")
+            text.append(f"e{j} = load('in', np.int64, q, {at + 2})")
+        for j, k in enumerate(words.scalars):
+            name = type_name(self.program.dtype_of(k))
+            text.append(f"v{k} = load('in', {name}, ahead(q, {8 * words.scalar(j)}), 0)")
+        text += [f"b{j} = scratch({TILE * TILE * self.sizes[j]})" for j in self._turned()]
+        text.append("for a in range(R):")
+        text.append(f"    store('a', np.int64, q, {words.axes} + R + a, 0)")
+        text.append("for box in range(boxes):")
+        text += _indent(self._tiles() if self.tiled else self._rows())
+        text += _indent(self._advance())
+        return _indent(text)
+
+    def _step(self, j: int) -> str:
+        """The step along n, known where the mode says it: then the loop vectorises."""
+        unit = 1 if self.index[j] else self.sizes[j]
+        known = {"u": unit, "r": -unit, "c": 0}.get(self.modes[j])
+        return f"load('in', np.int64, q, {self.words.base(j) + 1})" if known is None else f"np.int64({known})"
+
+    def _turned(self) -> list[int]:
+        return [j for j, mode in enumerate(self.modes) if mode == "t"]
+
+    def _move(self, j: int, place: str, by: str) -> str:
+        return f"{place} + ({by})" if self.index[j] else f"ahead({place}, {by})"
+
+    def _rows(self) -> Iterator[str]:
+        for j in range(self.words.count):
+            yield f"r{j} = p{j}"
+        yield "for i in range(m):"
+        yield from _indent(self._row("n"))
+        for j in range(self.words.count):
+            yield f"    r{j} = {self._move(j, f'r{j}', f'e{j}')}"
+
+    def _tiles(self) -> Iterator[str]:
+        yield f"for i0 in range(0, m, {TILE}):"
+        yield f"    h = min({TILE}, m - i0)"
+        yield f"    for j0 in range(0, n, {TILE}):"
+        yield f"        w = min({TILE}, n - j0)"
+        for j in self._turned():
+            yield from _indent(self._turn(j), 2)
+        yield "        for i in range(h):"
+        rows = []
+        for j, mode in enumerate(self.modes):
+            if mode == "t":
+                rows.append(f"r{j} = ahead(b{j}, i * {TILE * self.sizes[j]})")
+            else:
+                rows.append(f"r{j} = {self._move(j, f'p{j}', f'(i0 + i) * e{j} + j0 * d{j}')}")
+        yield from _indent(rows, 3)
+        yield from _indent(self._row("w"), 3)
+
+    def _turn(self, j: int) -> Iterator[str]:
+        """Fill a tile buffer, reading along the operand's own contiguous axis."""
+        size = self.sizes[j]
+        yield f"t{j} = {self._move(j, f'p{j}', f'i0 * {1 if self.index[j] else size} + j0 * d{j}')}"
+        yield "for j in range(w):"
+        yield "    for i in range(h):"
+        value = f"t{j} + i" if self.index[j] else f"load('in', {self.types[j]}, t{j}, i)"
+        yield f"        store('b', {self.types[j]}, b{j}, i * {TILE} + j, {value})"
+        yield f"    t{j} = {self._move(j, f't{j}', f'd{j}')}"
+
+    def _row(self, length: str) -> Iterator[str]:
+        """The innermost loop: one value per step, in the order of the program."""
+        for j, k in enumerate(self.words.moving, self.words.outputs):
+            if self.modes[j] == "c":
+                yield f"v{k} = {self._read(j)}"
+        yield f"for k in range({length}):"
+        for j, k in enumerate(self.words.moving, self.words.outputs):
+            if self.modes[j] != "c":
+                yield f"    v{k} = {self._read(j)}"
+        first = len(self.program.inputs)
+        for number, step in enumerate(self.program.steps):
+            yield f"    v{first + number} = {step_code(self.program, number)}"
+        for j, value in enumerate(self.program.outputs):
+            place = f"r{j}, k" if self.modes[j] == "u" else f"ahead(r{j}, k * d{j}), 0"
+            yield f"    store('out', {self.types[j]}, {place}, v{value})"
+
+    def _read(self, j: int) -> str:
+        mode, name = self.modes[j], self.types[j]
+        if self.index[j] and mode != "t":
+            return {"u": f"r{j} + k", "r": f"r{j} - k", "c": f"r{j}"}.get(mode, f"r{j} + k * d{j}")
+        scope = "'b'" if mode == "t" else "'in'"
+        place = {"u": f"r{j}, k", "t": f"r{j}, k", "r": f"r{j}, -k", "c": f"r{j}, 0"}
+        return f"load({scope}, {name}, {place.get(mode, f'ahead(r{j}, k * d{j}), 0')})"
+
+    def _advance(self) -> Iterator[str]:
+        """Count up the axes around the box, the last one fastest."""
+        axes = self.words.axes
+        yield "a = R - 1"
+        yield "while a >= 0:"
+        yield f"    c = load('a', np.int64, q, {axes} + R + a) + 1"
+        yield f"    if c < load('in', np.int64, q, {axes} + a):"
+        yield f"        store('a', np.int64, q, {axes} + R + a, c)"
+        yield f"        t = ahead(q, 8 * ({axes} + 2 * R + a * {self.words.count}))"
+        for j in range(self.words.count):
+            step = f"load('in', np.int64, t, {j})"
+            yield f"        p{j} = {self._move(j, f'p{j}', step)}"
+        yield "        break"
+        yield f"    store('a', np.int64, q, {axes} + R + a, 0)"
+        yield "    a -= 1"
+
+
+def step_code(program: Program, number: int) -> str:
+    """One step's expression, of exactly the step's dtype."""
+    step = program.steps[number]
+    dtype = np.dtype(step.dtype)
+    code = ELEMENTWISE[step.op].code_for(tuple(program.dtype_of(a) for a in step.args), dtype)
+    assert code is not None, f"{step.op} has no scalar code for {step.dtype}"
+    return f"{type_name(dtype)}({code.format(*(f'v{a}' for a in step.args))})"
