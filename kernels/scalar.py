@@ -256,3 +256,30 @@ def reciprocal_complex(x, one):
     ratio = x.real / x.imag
     scale = x.real * ratio + x.imag
     return complex(ratio / scale, -one / scale)
+
+
+def argmax_takes(s, i, t, j):
+    """Whether (value t, index j) replaces (s, i) as the first largest; index -1 stands for nothing yet."""
+    wins = (t > s) & (s == s) | (t != t) & (s == s) | ((t == s) | (t != t) & (s != s)) & (j < i)
+    return (j >= 0) & ((i < 0) | wins)
+
+
+def argmin_takes(s, i, t, j):
+    wins = (t < s) & (s == s) | (t != t) & (s == s) | ((t == s) | (t != t) & (s != s)) & (j < i)
+    return (j >= 0) & ((i < 0) | wins)
+
+
+def argmax_takes_complex(s, i, t, j):
+    s_nan = isnan_complex(s)
+    t_nan = isnan_complex(t)
+    equal = (s.real == t.real) & (s.imag == t.imag) | s_nan & t_nan
+    wins = (t_nan & (not s_nan)) | (less_complex(s, t) & (not s_nan)) | equal & (j < i)
+    return (j >= 0) & ((i < 0) | wins)
+
+
+def argmin_takes_complex(s, i, t, j):
+    s_nan = isnan_complex(s)
+    t_nan = isnan_complex(t)
+    equal = (s.real == t.real) & (s.imag == t.imag) | s_nan & t_nan
+    wins = (t_nan & (not s_nan)) | (less_complex(t, s) & (not s_nan)) | equal & (j < i)
+    return (j >= 0) & ((i < 0) | wins)
