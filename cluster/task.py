@@ -1,0 +1,98 @@
+"""What a worker can run: the contract between the engine, which writes plans, and the cluster, which runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Key = tuple[int, ...]
+"""(stage, output of the stage, chunk number): names one kept chunk for the length of a run."""
+
+Chunk = tuple[Any, ...]
+"""A kept result: one or several arrays of one backend (a reduction's state has several)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """An array on its way to where the user wants it: a zarr array, a .npy file, the NumPy array `compute` returns."""
+
+    sink: Any
+    """Has ``write(region, array)``; safe to call from several threads for regions that do not overlap."""
+    region: tuple[range, ...]
+    array: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What running a task gave."""
+
+    kept: Mapping[Key, Chunk] = field(default_factory=dict)
+    writes: tuple[Write, ...] = ()
+
+
+class Work(Protocol):
+    """The callable part of a task; picklable. An executor calls its three phases in order and may overlap the
+    phases of different tasks: `load` and `store` are input and output, `run` is compute."""
+
+    def load(self) -> Any:
+        """Read what comes from files and arrays in host memory: a list of NumPy arrays (views where possible)."""
+
+    def run(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> Result:
+        """Compute. `chunks` has every key of the task's `inputs`."""
+
+    def store(self, backend: Any, result: Result) -> None:
+        """Hand `result.writes` to their sinks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One unit of work with what it needs, known before it runs. Bytes are exact upper bounds."""
+
+    key: Key
+    """(stage, number of the task within the stage)."""
+    inputs: tuple[Key, ...]
+    """Kept chunks that must exist before this task runs; no duplicates."""
+    outputs: tuple[tuple[Key, int], ...]
+    """Kept chunks it makes, with their bytes."""
+    load_nbytes: int
+    """Host bytes that `load` fills, transient buffers of the reader included (0 for views of the user's arrays)."""
+    work_nbytes: int
+    """Bytes on the device beyond inputs and loads while it runs: temporaries, results and kept outputs."""
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class StageInfo:
+    """One line of a plan, for progress, errors and `explain`."""
+
+    number: int
+    label: str
+    """What it computes, in the user's words: ``sum(multiply, add)``."""
+    origin: str
+    """The user's line that asked for it, ``script.py:12``, or an empty string."""
+    tasks: int
+    depends: tuple[int, ...] = ()
+
+
+class Plan(Protocol):
+    """A run: tasks in an order in which every input comes before its reader."""
+
+    stages: tuple[StageInfo, ...]
+    kept: tuple[Key, ...]
+    """Chunks that outlive the run (for `persist`)."""
+    reserved_nbytes: int
+    """Host bytes held for the whole run outside the tasks: the result array that `compute` fills."""
+
+    def tasks(self) -> Iterator[Task]:
+        """Enumerate the tasks lazily: memory does not grow with their number."""
+
+    def readers(self, key: Key) -> int:
+        """How many tasks read a kept chunk; it is dropped after the last one unless it is in `kept`."""
+
+
+class Executor(Protocol):
+    """Runs a plan. `local`, `distributed` and `futures` are three."""
+
+    def run(self, plan: Plan, subscribers: Iterable[Any] = ()) -> dict[Key, Chunk]:
+        """Run every task; return the chunks in `plan.kept`. On any failure nothing is left running or on disk."""

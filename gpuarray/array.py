@@ -1,0 +1,294 @@
+"""The array users hold: a handle on one node of the graph."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gpuarray import config, run
+from gpuarray.chunking import Chunks as ChunksLike
+from gpuarray.chunking import normalize_chunks
+from gpuarray.errors import ImplicitComputeError, UnsupportedDTypeError
+from gpuarray.graph.elementwise import Map
+from gpuarray.graph.grid import Chunks, Lengths
+from gpuarray.graph.leaves import Const, Source
+from gpuarray.graph.move import Rechunk
+from gpuarray.graph.node import Node, users_line
+from gpuarray.readers import ArrayReader
+
+REFUSED_KINDS = "OV"
+"""Kinds of dtype that no chunk can hold: Python objects, and records."""
+
+
+class NDArray:
+    """A lazy, blocked array with NumPy's interface.
+
+    >>> import gpuarray as ga
+    >>> x = ga.ones((4, 5), chunks=(2, 5))
+    >>> (x + x.T[0, 0]).sum(axis=1)
+    gpuarray.NDArray(shape=(4,), dtype=float64, chunks=((2, 2),))
+    >>> (x + 1).sum(axis=1).compute()
+    array([10., 10., 10., 10.])
+
+    Operations build a graph and compute nothing; `compute` runs it and returns a NumPy array. Make one with
+    `asarray`, `from_zarr`, `from_npy`, `random.default_rng` or the creation functions.
+    """
+
+    __slots__ = ("__weakref__", "_node", "_value")
+    __array_priority__ = 1000
+
+    def __init__(self, node: Node) -> None:
+        if not getattr(node, "origin", ""):
+            node.origin = users_line()
+        self._node = node
+        self._value: np.ndarray[Any, Any] | None = None
+
+    @property
+    def node(self) -> Node:
+        """The step of the graph that this array stands for."""
+        return self._node
+
+    # What it is.
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return self._node.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the elements."""
+        return self._node.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self._node.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self._node.shape)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all elements would take."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def chunks(self) -> Chunks:
+        """Lengths of the chunks along each axis: a sequence per axis that compares with a tuple."""
+        return self._node.chunks
+
+    @property
+    def chunksize(self) -> tuple[int, ...]:
+        """The largest length of a chunk along each axis."""
+        return tuple(c.largest for c in self.chunks)
+
+    @property
+    def numblocks(self) -> tuple[int, ...]:
+        """Number of chunks along each axis."""
+        return tuple(len(c) for c in self.chunks)
+
+    @property
+    def npartitions(self) -> int:
+        """Number of chunks."""
+        return math.prod(self.numblocks)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of an array without dimensions")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        chunks = ", ".join(map(repr, self.chunks)) + ("," if self.ndim == 1 else "")
+        return f"gpuarray.NDArray(shape={self.shape}, dtype={self.dtype}, chunks=({chunks}))"
+
+    # Running.
+
+    def compute(self) -> np.ndarray[Any, Any]:
+        """The result as a NumPy array.
+
+        >>> import gpuarray as ga
+        >>> (ga.arange(5) ** 2).compute()
+        array([ 0,  1,  4,  9, 16])
+
+        Raises MemoryLimitError, before anything runs, where the result or a task does not fit the memory limit.
+        """
+        if self._value is not None:
+            return self._value.copy()
+        return run.compute_nodes([self._node])[0]
+
+    to_numpy = compute
+
+    def persist(self) -> NDArray:
+        """Compute now and keep the chunks in memory (spilled to disk if they must be); returns an array of them.
+
+        >>> import gpuarray as ga
+        >>> y = (ga.arange(6, chunks=2) * 2).persist()
+        >>> y[2:4].compute()
+        array([4, 6])
+        """
+        return NDArray(run.persist_nodes([self._node])[0])
+
+    def rechunk(self, chunks: ChunksLike = "auto") -> NDArray:
+        """The same array cut into other chunks: an int, a tuple with an entry per axis, a dict of axes, or "auto".
+
+        >>> import gpuarray as ga
+        >>> ga.ones((6, 4), chunks=(3, 4)).rechunk((2, 2)).chunks
+        ((2, 2, 2), (2, 2))
+
+        In a dict or tuple, None keeps an axis as it is and -1 makes it one chunk. Raises ChunkError for chunks that
+        do not fit the shape.
+        """
+        cut = normalize_chunks(chunks, self.shape, self.dtype, previous=self.chunks)
+        return self if cut == self.chunks else NDArray(Rechunk(cut, self._node))
+
+    # Conversions.
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        limit = config.get().implicit_compute_limit
+        if self.nbytes > limit:
+            from gpuarray.cluster.sizes import format_bytes
+
+            raise ImplicitComputeError(
+                f"converting an array of shape {self.shape} and dtype {self.dtype} to NumPy would compute "
+                f"{format_bytes(self.nbytes)}, more than implicit_compute_limit={format_bytes(limit)}. "
+                "Call .compute() if you want it in memory, .to_zarr() to write it, or raise the limit with "
+                "gpuarray.config.set(implicit_compute_limit=...)."
+            )
+        if copy is False:
+            raise ValueError("a lazy array cannot be converted to NumPy without computing a copy; use copy=None")
+        result = self.compute()
+        return result if dtype is None else result.astype(dtype, copy=False)
+
+    def item(self) -> Any:
+        """The value of an array with one element, as a Python scalar."""
+        return self._scalar("item").item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python scalars."""
+        return np.asarray(self).tolist()
+
+    def _scalar(self, what: str) -> np.ndarray[Any, Any]:
+        """The one element; computed once and remembered, because conditions and loops ask again."""
+        if self.size != 1:
+            if what == "bool":
+                raise ValueError(
+                    f"the truth value of an array of shape {self.shape} is ambiguous; use a.any() or a.all()"
+                )
+            raise TypeError(f"only arrays with one element can be converted by {what}(), this one has shape {self.shape}")
+        if self._value is None:
+            self._value = run.compute_nodes([self._node])[0]
+        return self._value.reshape(())
+
+    def __bool__(self) -> bool:
+        return bool(self._scalar("bool"))
+
+    def __int__(self) -> int:
+        return int(self._scalar("int"))
+
+    def __float__(self) -> float:
+        return float(self._scalar("float"))
+
+    def __complex__(self) -> complex:
+        return complex(self._scalar("complex"))
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu" or self.ndim != 0:
+            raise TypeError(
+                f"only integer arrays without dimensions are indices, this one has shape {self.shape} and dtype {self.dtype}"
+            )
+        return operator.index(self._scalar("index")[()])
+
+    def __hash__(self) -> int:
+        raise TypeError("unhashable type: 'NDArray'")
+
+    # Indexing.
+
+    def __getitem__(self, key: Any) -> NDArray:
+        from gpuarray.indexing import getitem
+
+        return NDArray(getitem(self, key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Rebind this handle to a copy with the selection replaced; other handles keep the old values."""
+        from gpuarray.indexing import setitem
+
+        self._node = setitem(self, key, value)
+        self._value = None
+
+    def __iter__(self) -> Iterator[NDArray]:
+        if not self.shape:
+            raise TypeError("iteration over an array without dimensions")
+        return (self[i] for i in range(self.shape[0]))
+
+
+def as_node(obj: Any, like: np.dtype[Any] | None = None) -> Node:
+    """The node of anything NumPy would take: an `NDArray`, an array, a scalar, a list.
+
+    `like`: the dtype for a Python scalar, which is weak.
+    """
+    if isinstance(obj, NDArray):
+        return obj.node
+    if isinstance(obj, (bool, int, float, complex)) and not isinstance(obj, np.generic):
+        dtype = np.asarray(obj).dtype if like is None else like
+        return Const.of(dtype.type(obj) if dtype.kind in "iuf" and not isinstance(obj, complex) else obj, dtype)
+    array = np.asarray(obj)
+    if array.ndim == 0:
+        check_dtype(array.dtype)
+        return Const.of(array, array.dtype)
+    return asarray(array).node
+
+
+def check_dtype(dtype: np.dtype[Any]) -> None:
+    """Refuse dtypes that cannot be held in chunks."""
+    if dtype.kind in REFUSED_KINDS or dtype.hasobject or dtype.char in "gG":
+        raise UnsupportedDTypeError(
+            f"arrays of dtype {dtype} are not supported; use a boolean, integer, float or complex dtype "
+            "of at most 64 bits a component (numpy.asarray(x, dtype=...) converts)"
+        )
+
+
+def asarray(obj: Any, dtype: Any = None, chunks: ChunksLike = "auto", *, copy: bool | None = None) -> NDArray:
+    """An `NDArray` of anything NumPy takes; a NumPy array is not copied.
+
+    >>> import gpuarray as ga
+    >>> ga.asarray([[1, 2], [3, 4]], chunks=1).chunks
+    ((1, 1), (1, 1))
+
+    Parameters
+    ----------
+    obj : array, nested lists, scalar, or `NDArray`
+    dtype : dtype of the result; None takes it from `obj`
+    chunks : as in `NDArray.rechunk`
+    copy : True copies the data now, so that later writes to `obj` are not seen; None and False do not
+
+    Raises UnsupportedDTypeError for object arrays and records, ChunkError for chunks that do not fit.
+    """
+    if isinstance(obj, NDArray):
+        made = obj if isinstance(chunks, str) and chunks == "auto" else obj.rechunk(chunks)
+        return made if dtype is None or np.dtype(dtype) == made.dtype else NDArray(Map("cast", np.dtype(dtype), made.node))
+    array = np.array(obj, dtype=dtype, copy=copy)
+    check_dtype(array.dtype)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    cut = normalize_chunks(chunks, array.shape, array.dtype)
+    return NDArray(Source(ArrayReader(array), array.shape, array.dtype, cut))
+
+
+def install(name: str, method: Callable[..., Any]) -> None:
+    """Give `NDArray` a method; the modules of functions call this so that each is written once."""
+    setattr(NDArray, name, method)
+
+
+__all__ = ["Lengths", "NDArray", "as_node", "asarray", "check_dtype", "install"]

@@ -1,0 +1,92 @@
+"""A user's function, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpuarray.graph.grid import Chunks, Region, shape_of
+from gpuarray.graph.node import Node
+from gpuarray.kernels.errors import BlockFunctionError
+
+
+class MapBlocks(Node):
+    """``function(*blocks, **keywords)`` on the chunks of inputs that are cut alike; one result chunk per chunk.
+
+    Only whole chunks of the result are computed, because what the function does with part of a chunk is its
+    own business: a region is widened to the chunks it touches.
+    """
+
+    __slots__ = ("cut_as", "function", "keywords", "with_index")
+
+    inline = False
+    costly = True
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        keywords: tuple[tuple[str, Any], ...],
+        with_index: bool,
+        dtype: np.dtype[Any],
+        chunks: Chunks,
+        cut_as: tuple[Chunks, ...],
+        *inputs: Node,
+    ) -> None:
+        """`cut_as`: how each input is cut, whatever its own chunks are by the time this runs."""
+        self.cut_as = cut_as
+        self.function, self.keywords, self.with_index = function, keywords, with_index
+        self.dtype, self.chunks, self.inputs = dtype, chunks, inputs
+        self.shape = tuple(c.total for c in chunks)
+
+    @property
+    def label(self) -> str:
+        return f"map_blocks({getattr(self.function, '__name__', repr(self.function))})"
+
+    def with_inputs(self, *inputs: Node) -> Node:
+        made: Node = MapBlocks(self.function, self.keywords, self.with_index, self.dtype, self.chunks, self.cut_as, *inputs)
+        return made
+
+    def _index(self, out: Region) -> tuple[int, ...]:
+        return tuple(c.find(r[0]) if r else 0 for c, r in zip(self.chunks, out, strict=True))
+
+    def regions(self, out: Region) -> tuple[Region, ...]:
+        index = self._index(out)
+        wanted = []
+        for chunks in self.cut_as:
+            back = index[len(index) - len(chunks) :]
+            wanted.append(tuple(c.span(k if len(c) > 1 else 0) for c, k in zip(chunks, back, strict=True)))
+        return tuple(wanted)
+
+    def workspace(self, out: Region) -> int:
+        # What the function allocates cannot be known; one result and one copy of its inputs is the usual case.
+        return sum(i.nbytes(r) for i, r in zip(self.inputs, self.regions(out), strict=True))
+
+    def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
+        index = self._index(out)
+        keywords: dict[str, Any] = dict(self.keywords)
+        if self.with_index:
+            keywords["block_index"] = index
+        result = self.function(*inputs, **keywords)
+        expected = tuple(c[k] for c, k in zip(self.chunks, index, strict=True))
+        shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
+        if shape != expected or dtype != self.dtype:
+            raise BlockFunctionError(
+                f"{self.label} returned {_describe(result)} for block {index}; it promised shape {expected} and dtype "
+                f"{self.dtype}. Pass the shapes and dtype it returns as chunks= and dtype=."
+            )
+        if shape_of(out) != expected:
+            at = tuple(
+                slice(r.start - c.edge(k), r.stop - c.edge(k), r.step)
+                for r, c, k in zip(out, self.chunks, index, strict=True)
+            )
+            return result[at]
+        return result
+
+
+def _describe(result: Any) -> str:
+    shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
+    if shape is None or dtype is None:
+        return f"a {type(result).__name__}"
+    return f"shape {tuple(shape)} and dtype {dtype}"

@@ -1,0 +1,74 @@
+"""Matrix products, by the library's BLAS, in pieces along the contracted axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gpuarray.graph.grid import Lengths, Region, nbytes, shape_of
+from gpuarray.graph.node import Node
+
+
+class MatMul(Node):
+    """``left @ right`` for stacks of matrices of one dtype: (..., m, k) @ (..., k, n), batch axes broadcast.
+
+    The contracted axis is gone through in fixed pieces, so a task holds a few blocks of its inputs and not whole
+    rows and columns, and the order of additions does not depend on the memory limit.
+    """
+
+    __slots__ = ("cuts",)
+
+    rereads = True
+    costly = True
+
+    def __init__(self, cuts: Lengths, left: Node, right: Node) -> None:
+        self.cuts, self.inputs, self.dtype = cuts, (left, right), left.dtype
+        batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+        self.shape = (*batch, left.shape[-2], right.shape[-1])
+        self.chunks = (*self._batch_chunks(batch), left.chunks[-2], right.chunks[-1])
+
+    def _batch_chunks(self, batch: tuple[int, ...]) -> Iterator[Lengths]:
+        for back in range(len(batch), 0, -1):
+            n = batch[-back]
+            found = [i.chunks[-back - 2] for i in self.inputs if i.ndim >= back + 2 and i.shape[-back - 2] == n]
+            yield found[0] if found else Lengths.regular(n, n)
+
+    def cost(self) -> float:
+        return 2 * self.cuts.total
+
+    def with_inputs(self, *inputs: Node) -> Node:
+        made: Node = MatMul(self.cuts, *inputs)
+        return made
+
+    def _regions(self, out: Region, k: range) -> tuple[Region, ...]:
+        def batch(node: Node) -> Region:
+            back = out[:-2][len(out) - node.ndim :]
+            return tuple(range(1) if n == 1 else r for n, r in zip(node.shape[:-2], back, strict=True))
+
+        left, right = self.inputs
+        if any(not r for r in out):
+            k = range(0)
+        return (*batch(left), out[-2], k), (*batch(right), k, out[-1])
+
+    def regions(self, out: Region) -> tuple[Region, ...]:
+        return self._regions(out, range(self.cuts.total))
+
+    def pieces(self, out: Region) -> Iterator[tuple[Region, ...]] | None:
+        if len(self.cuts) == 1:
+            return None
+        return (self._regions(out, self.cuts.span(k)) for k in range(len(self.cuts)))
+
+    def workspace(self, out: Region) -> int:
+        # A product of integers or halves is accumulated by NumPy in the result; BLAS may copy a strided operand.
+        return nbytes(out, self.dtype) * (2 if len(self.cuts) > 1 else 1)
+
+    def evaluate(self, backend: Any, out: Region, *inputs: Any, so_far: Any = None) -> Any:
+        left, right = inputs
+        if so_far is None:
+            result = backend.empty(shape_of(out), self.dtype)
+            backend.xp.matmul(left, right, out=result)
+            return result
+        so_far += backend.xp.matmul(left, right)
+        return so_far

@@ -1,0 +1,159 @@
+"""The base of all nodes, and the three questions every node answers.
+
+    chunks                            how is my result cut?
+    regions(out)                      which region of each input does a region of my result need?
+    evaluate(backend, out, *inputs)   what do I do with them?
+
+Fusing, costing, planning, drawing and running use only these three.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpuarray.graph.grid import Chunks, Region, Shape, nbytes
+
+
+class Interned(type):
+    """Equal nodes are one object: equality is identity, and common subexpressions are shared without a search."""
+
+    _made: weakref.WeakValueDictionary[tuple[Any, ...], Any] = weakref.WeakValueDictionary()
+    _lock = threading.RLock()
+
+    def __call__(cls, *args: Any) -> Any:
+        key = (cls, *args)
+        with Interned._lock:
+            node = Interned._made.get(key)
+            if node is None:
+                node = super().__call__(*args)
+                node.args = args
+                Interned._made[key] = node
+        return node
+
+
+class Node(metaclass=Interned):
+    """An immutable step of a computation. Subclasses set `shape`, `dtype`, `chunks` and `inputs`."""
+
+    __slots__ = ("__weakref__", "args", "chunks", "dtype", "inputs", "origin", "shape")
+
+    inline: ClassVar[bool] = True
+    """May be computed for any region inside whichever task reads it."""
+    rereads: ClassVar[bool] = False
+    """Neighbouring regions of the result need the same elements of an input."""
+    costly: ClassVar[bool] = False
+    """Computing it twice costs more than keeping it."""
+
+    args: tuple[Any, ...]
+    shape: Shape
+    dtype: np.dtype[Any]
+    chunks: Chunks
+    inputs: tuple[Node, ...]
+    origin: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.args
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def fields(self) -> tuple[np.dtype[Any], ...]:
+        """The dtypes of the arrays that hold the result; there is one unless it is a reduction's state."""
+        return self.parts or (self.dtype,)
+
+    @property
+    def parts(self) -> tuple[np.dtype[Any], ...] | None:
+        """The dtypes of a result that is several arrays (a reduction's state), which its readers get as a tuple."""
+        return None
+
+    @property
+    def label(self) -> str:
+        return type(self).__name__.lower()
+
+    def nbytes(self, out: Region) -> int:
+        """Bytes of the result over a region."""
+        return sum(nbytes(out, d) for d in self.fields)
+
+    def workspace(self, out: Region) -> int:
+        """Bytes beyond inputs and result that `evaluate` needs for a region."""
+        return 0
+
+    def cost(self) -> float:
+        """Scalar operations per element of the result."""
+        return 1
+
+    def with_inputs(self, *inputs: Node) -> Node:
+        raise TypeError(f"{type(self).__name__} has no inputs")
+
+    def regions(self, out: Region) -> tuple[Region, ...]:
+        return ()
+
+    def pieces(self, out: Region) -> Iterator[tuple[Region, ...]] | None:
+        """Regions of the inputs to go through one after another, for a result that accumulates (or None).
+
+        `evaluate` is then called once per piece with the result so far as the keyword ``so_far``."""
+        return None
+
+    def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
+        raise NotImplementedError(type(self).__name__)
+
+
+def toposort(*roots: Node) -> list[Node]:
+    """Every node below `roots`, inputs before readers."""
+    order: dict[Node, None] = {}
+    stack: list[tuple[Node, bool]] = [(r, False) for r in reversed(roots)]
+    while stack:
+        node, ready = stack.pop()
+        if node in order:
+            continue
+        if ready or not node.inputs:
+            order[node] = None
+        else:
+            stack.append((node, True))
+            stack.extend((i, False) for i in reversed(node.inputs) if i not in order)
+    return list(order)
+
+
+def rewrite(rule: Callable[[Node], Node | None], *roots: Node) -> tuple[Node, ...]:
+    """Rebuild the graph bottom up, letting ``rule(node)`` return a replacement or None."""
+    new: dict[Node, Node] = {}
+    for node in toposort(*roots):
+        inputs = tuple([new[i] for i in node.inputs])
+        made = node if inputs == node.inputs else from_line_of(node, node.with_inputs(*inputs))
+        replaced = rule(made)
+        new[node] = made if replaced is None else from_line_of(node, replaced)
+    return tuple(new[r] for r in roots)
+
+
+def from_line_of(old: Node, new: Node) -> Node:
+    """`new`, said to come from the user's line that asked for `old` unless it is from one already."""
+    if not getattr(new, "origin", "") and getattr(old, "origin", ""):
+        new.origin = old.origin
+    return new
+
+
+_HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def users_line() -> str:
+    """``file.py:12``: the innermost caller outside this package."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.f_back  # type: ignore[assignment]
+    if frame is None:
+        return ""
+    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def elements(node: Node) -> int:
+    """How many elements a node's result has."""
+    return math.prod(node.shape)

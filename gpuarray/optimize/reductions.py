@@ -1,0 +1,85 @@
+"""Reductions and scans become trees: states of cells, then one merge.
+
+What is a cell depends on the chunks alone, never on memory or workers, and so does the order of every addition.
+"""
+
+from __future__ import annotations
+
+import math
+
+from gpuarray.graph.elementwise import Map
+from gpuarray.graph.grid import Chunks, Lengths
+from gpuarray.graph.node import Node, from_line_of, rewrite
+from gpuarray.graph.reduce import Combine, Partial, Reduce
+from gpuarray.graph.scan import ExclusiveScan, Scan
+from gpuarray.kernels.program import Builder
+
+CELL = 2**20
+"""Elements of a cell along the reduced axes: large enough that its state is nothing beside it."""
+
+
+def to_trees(*roots: Node) -> tuple[Node, ...]:
+    """Lower every reduction and scan."""
+    return rewrite(lower, *roots)
+
+
+def lower(node: Node) -> Node | None:
+    if isinstance(node, Reduce):
+        cuts = cells(node.inputs[0].chunks, node.axes)
+        partial = partial_of(node.op, cuts, *node.inputs)
+        return Combine(node.op, node.axes, node.parameters, node.dtype, from_line_of(node, partial))
+    if isinstance(node, Scan) and len(node.inputs) == 1 and len(node.cuts) > 1:
+        cuts = tuple(node.cuts if a == node.axis else None for a in range(node.ndim))
+        values: Node = node.inputs[0]
+        if values.dtype != node.dtype:
+            values = Map("cast", node.dtype, values)
+        totals = from_line_of(node, partial_of(node.op, cuts, values))
+        carry = from_line_of(node, ExclusiveScan(node.op, node.axis, node.dtype, totals))
+        return Scan(node.op, node.axis, node.cuts, node.dtype, node.inputs[0], carry)
+    return None
+
+
+def partial_of(op: str, cuts: tuple[Lengths | None, ...], *inputs: Node) -> Node:
+    """The states of the cells. Its program only passes its inputs on, until `fuse` puts the work below them in it."""
+    builder = Builder()
+    values = [builder.input("array", i.dtype) for i in inputs]
+    made: Node = Partial(op, cuts, inputs[0].chunks, builder.build(*values), tuple(values), False, *inputs)
+    return made
+
+
+def cells(chunks: Chunks, axes: tuple[int, ...]) -> tuple[Lengths | None, ...]:
+    """Cell boundaries along the reduced axes; small chunks are put together, large ones split."""
+    in_chunk = math.prod(c.largest for c in chunks)
+    budget = CELL
+    cut: list[Lengths | None] = [None] * len(chunks)
+    room = max(1, CELL // max(1, in_chunk))
+    for axis in sorted(axes, reverse=True):
+        lengths = chunks[axis]
+        step = max(1, min(lengths.largest, budget))
+        budget = max(1, budget // max(1, lengths.largest))
+        if step < lengths.largest:
+            cut[axis] = split(lengths, step)
+        elif room > 1 and len(lengths) > 1:
+            together = min(len(lengths), room)
+            cut[axis] = merge(lengths, together)
+            room = max(1, room // together)
+        else:
+            cut[axis] = lengths
+    return tuple(cut)
+
+
+def split(lengths: Lengths, step: int) -> Lengths:
+    """Cut every chunk into pieces of `step`."""
+    if lengths.step and lengths.step % step == 0:
+        return Lengths.regular(lengths.total, step)
+    edges = lengths.edges()
+    cut = [e for lo, hi in zip(edges, edges[1:], strict=False) for e in range(lo, hi, step)]
+    return Lengths.between([*cut, lengths.total])
+
+
+def merge(lengths: Lengths, together: int) -> Lengths:
+    """Put `together` neighbouring chunks into one."""
+    if lengths.step:
+        return Lengths.regular(lengths.total, lengths.step * together)
+    edges = lengths.edges()
+    return Lengths.between([*edges[:-1:together], edges[-1]])

@@ -1,0 +1,276 @@
+"""One task's work: a region of each of a stage's results, what it reads, the bytes it needs, and how it is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpuarray.cluster.task import Chunk, Key, Result, Write
+from gpuarray.graph.elementwise import Fused
+from gpuarray.graph.grid import Region, number_of, shape_of, size_of, touching
+from gpuarray.graph.leaves import Const, Source, Stored
+from gpuarray.graph.move import Concat, Rechunk
+from gpuarray.graph.node import Node
+from gpuarray.graph.select import Select
+
+Value = tuple[Node, Region]
+"""A node's result over a region."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Values in an order in which they can be computed, the wanted ones last among their like."""
+
+    values: dict[Value, tuple[Value, ...]]
+    """Every value with the values it is computed from."""
+    wanted: tuple[Value, ...]
+    stepped: tuple[Value, ...]
+    """Values that are accumulated in pieces; what those read is not among `values`."""
+
+    def sources(self) -> list[Value]:
+        return [v for v in self.values if isinstance(v[0], Source)]
+
+
+def expand(wanted: Iterable[Value]) -> Block:
+    """Everything below `wanted`; a value that is needed twice for the same region is there once."""
+    wanted = tuple(wanted)
+    values: dict[Value, tuple[Value, ...]] = {}
+    stepped: list[Value] = []
+    stack: list[tuple[Value, tuple[Value, ...] | None]] = [(v, None) for v in reversed(wanted)]
+    while stack:
+        value, inputs = stack.pop()
+        if value in values:
+            continue
+        if inputs is not None:
+            values[value] = inputs
+            continue
+        node, region = value
+        if not node.inputs:
+            values[value] = ()
+        elif node.pieces(region) is not None:
+            values[value] = ()
+            stepped.append(value)
+        else:
+            inputs = tuple(zip(node.inputs, node.regions(region), strict=True))
+            stack.append((value, inputs))
+            stack.extend((v, None) for v in reversed(inputs) if v not in values)
+    return Block(values, wanted, tuple(stepped))
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a block reads and how many bytes it takes."""
+
+    inputs: tuple[tuple[Key, int], ...]
+    """Kept chunks, with their bytes."""
+    load: int
+    """Host bytes of what is read from files."""
+    work: int
+    """Bytes beyond inputs and loads: temporaries and results."""
+
+    @property
+    def total(self) -> int:
+        return self.load + self.work + sum(n for _, n in self.inputs)
+
+
+def needs(block: Block, into: frozenset[Value] = frozenset()) -> Needs:
+    """Count a block's bytes by going through it with the lifetimes that `run` gives its values.
+
+    `into`: wanted values that are computed straight into memory counted elsewhere.
+    """
+    inputs: dict[Key, int] = {}
+    load = held = peak = 0
+    last = last_uses(block)
+    size: dict[Value, int] = {}
+    for k, (value, _) in enumerate(block.values.items()):
+        node, region = value
+        if isinstance(node, Source):
+            load += node.nbytes(region)
+            size[value] = 0
+            continue
+        if isinstance(node, Stored):
+            parts = stored_parts(node, region)
+            inputs.update(parts)
+            size[value] = node.nbytes(region) if len(parts) > 1 else 0
+        else:
+            size[value] = 0 if is_view(node, block.values[value]) or value in into else node.nbytes(region)
+        extra = node.workspace(region)
+        if value in block.stepped:
+            extra += _pieces_needs(node, region, inputs)
+        held += size[value]
+        peak = max(peak, held + extra)
+        for freed in last[k]:
+            held -= size[freed]
+    # A wanted view is copied when it is kept or written.
+    copies = sum(node.nbytes(r) for node, r in block.wanted if is_view(node, block.values[node, r]) or isinstance(node, Source))
+    return Needs(tuple(inputs.items()), load, max(peak, held + copies))
+
+
+def _pieces_needs(node: Node, region: Region, inputs: dict[Key, int]) -> int:
+    largest = 0
+    for regions in node.pieces(region) or ():
+        need = needs(expand(zip(node.inputs, regions, strict=True)))
+        inputs.update(need.inputs)
+        largest = max(largest, need.load + need.work)
+    return largest
+
+
+def is_view(node: Node, inputs: tuple[Value, ...]) -> bool:
+    """Whether a node's result is a view of its input, and takes no memory."""
+    if isinstance(node, Concat):
+        return sum(bool(size_of(r)) for _, r in inputs) == 1
+    return isinstance(node, (Rechunk, Const)) or (isinstance(node, Select) and node.label == "view")
+
+
+def last_uses(block: Block) -> list[list[Value]]:
+    """For every step of a block, the values nobody needs after it. A view keeps what it looks at alive."""
+    order = list(block.values)
+    at = {v: k for k, v in enumerate(order)}
+    last = dict(at)
+    for value in reversed(order):
+        for i in block.values[value]:
+            until = last[value] if is_view(value[0], block.values[value]) else at[value]
+            last[i] = max(last[i], until)
+    for value in block.wanted:
+        _keep(block, value, last, len(order))
+    freed: list[list[Value]] = [[] for _ in order]
+    for value, k in last.items():
+        if k < len(order):
+            freed[k].append(value)
+    return freed
+
+
+def _keep(block: Block, value: Value, last: dict[Value, int], until: int) -> None:
+    stack = [value]
+    while stack:
+        v = stack.pop()
+        last[v] = until
+        if is_view(v[0], block.values[v]):
+            stack.extend(block.values[v])
+
+
+def stored_parts(node: Stored, region: Region) -> dict[Key, int]:
+    """The chunks of an earlier stage that a region has elements in, with their bytes."""
+    item = sum(d.itemsize for d in node.fields)
+    parts: dict[Key, int] = {}
+    for number, _, _ in touching(node.chunks, region):
+        chunk = 1
+        rest = number
+        for c in reversed(node.chunks):
+            rest, k = divmod(rest, len(c))
+            chunk *= c[k]
+        parts[node.stage, node.output, number] = chunk * item
+    return parts
+
+
+def compute(
+    block: Block,
+    backend: Any,
+    loaded: Mapping[Value, Any],
+    chunks: Mapping[Key, Chunk],
+    into: Mapping[Value, Any] | None = None,
+) -> list[Any]:
+    """Compute a block's wanted values, freeing each temporary after its last use."""
+    done: dict[Value, Any] = {}
+    last = last_uses(block)
+    for k, (value, inputs) in enumerate(block.values.items()):
+        node, region = value
+        if isinstance(node, Source):
+            done[value] = backend.from_host(loaded[value])
+        elif isinstance(node, Stored):
+            done[value] = gather(node, region, backend, chunks)
+        elif value in block.stepped:
+            done[value] = _accumulate(node, region, backend, chunks)
+        elif into and value in into and isinstance(node, Fused):
+            done[value] = node.evaluate(backend, region, *(done[i] for i in inputs), into=into[value])
+        else:
+            done[value] = node.evaluate(backend, region, *(done[i] for i in inputs))
+        for freed in last[k]:
+            del done[freed]
+    return [done[v] for v in block.wanted]
+
+
+def _accumulate(node: Node, region: Region, backend: Any, chunks: Mapping[Key, Chunk]) -> Any:
+    result = None
+    for regions in node.pieces(region) or ():
+        block = expand(zip(node.inputs, regions, strict=True))
+        inputs = compute(block, backend, read_sources(block), chunks)
+        result = node.evaluate(backend, region, *inputs, so_far=result)
+    return result
+
+
+def read_sources(block: Block) -> dict[Value, Any]:
+    return {(n, r): n.reader.read(r) for n, r in block.sources()}  # type: ignore[attr-defined]
+
+
+def gather(node: Stored, region: Region, backend: Any, chunks: Mapping[Key, Chunk]) -> Any:
+    """A region of an earlier stage's result, from the chunks that hold it."""
+    touched = list(touching(node.chunks, region))
+    if len(touched) == 1:
+        number, inside, _ = touched[0]
+        arrays = tuple(a[inside] for a in chunks[node.stage, node.output, number])
+    else:
+        arrays = tuple(backend.empty(shape_of(region), d) for d in node.fields)
+        for number, inside, at in touched:
+            for array, part in zip(arrays, chunks[node.stage, node.output, number], strict=True):
+                array[at] = part[inside]
+    return arrays if node.parts else arrays[0]
+
+
+@dataclass(slots=True)
+class BlockWork:
+    """The callable part of a task (see `gpuarray.cluster.task.Work`)."""
+
+    stage: int
+    number: int
+    wanted: tuple[Value, ...]
+    sinks: tuple[Any, ...]
+    """Where each wanted value goes; None for one that is kept."""
+    block: Block | None = field(default=None, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BlockWork, (self.stage, self.number, self.wanted, self.sinks)
+
+    def _block(self) -> Block:
+        if self.block is None:
+            self.block = expand(self.wanted)
+        return self.block
+
+    def load(self) -> dict[Value, Any]:
+        return read_sources(self._block())
+
+    def run(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> Result:
+        block = self._block()
+        into = {}
+        for value, sink in zip(self.wanted, self.sinks, strict=True):
+            target = sink.target(value[1], backend) if sink is not None else None
+            if target is not None:
+                into[value] = target
+        results = compute(block, backend, loaded, chunks, into)
+        kept: dict[Key, Chunk] = {}
+        writes = []
+        for output, (value, sink, array) in enumerate(zip(self.wanted, self.sinks, results, strict=True)):
+            if sink is None:
+                kept[self.stage, output, self.number] = self._own(value, block, array, backend)
+            elif value not in into or array is not into[value]:
+                writes.append(Write(sink, value[1], array))
+        return Result(kept, tuple(writes))
+
+    @staticmethod
+    def _own(value: Value, block: Block, array: Any, backend: Any) -> Chunk:
+        """A chunk that shares memory with nothing, so that its bytes are what it keeps alive."""
+        if value[0].parts:
+            return tuple(array)
+        if is_view(value[0], block.values[value]) or isinstance(value[0], (Source, Stored)):
+            copy = backend.empty(array.shape, value[0].dtype)
+            copy[...] = array
+            return (copy,)
+        return (array,)
+
+    def store(self, backend: Any, result: Result) -> None:
+        for write in result.writes:
+            write.sink.write(write.region, backend.to_host(write.array))
+
+
+__all__ = ["Block", "BlockWork", "Needs", "compute", "expand", "needs", "number_of"]

@@ -1,0 +1,217 @@
+"""A plan: the stages of a run with their tasks, which are enumerated lazily."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpuarray.cluster.sizes import format_bytes
+from gpuarray.cluster.task import Key, StageInfo, Task
+from gpuarray.graph.grid import Chunks, count, region_at
+from gpuarray.graph.leaves import Stored
+from gpuarray.graph.node import Node, toposort
+from gpuarray.kernels.errors import MemoryLimitError
+from gpuarray.optimize import optimize
+from gpuarray.optimize.fuse import Policy, fuse
+from gpuarray.optimize.stages import domain, groups, substitute
+from gpuarray.plan.block import Block, BlockWork, Needs, Value, expand, needs
+from gpuarray.plan.tiling import Budget, result_chunks, result_region, tile
+
+_numbers = itertools.count(1)
+"""Stage numbers are never used twice in a process, so that what one run keeps cannot be mistaken by another."""
+
+FEW = 5_000
+"""Tasks up to which the readers of small results are counted; beyond, those results stay to the end of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One thing a stage's tasks make: kept for later stages (`sink` None) or handed to a sink."""
+
+    node: Node
+    sink: Any
+    into: bool
+    """Computed straight into the sink's memory."""
+
+
+@dataclass(slots=True)
+class Stage:
+    """Tasks that compute the same results over different regions."""
+
+    number: int
+    outputs: tuple[Output, ...]
+    grid: Chunks
+    depends: tuple[int, ...]
+    label: str
+    origin: str
+    _needs: dict[Any, Needs] = field(default_factory=dict, repr=False)
+
+    @property
+    def tasks(self) -> int:
+        return count(self.grid)
+
+    def wanted(self, number: int) -> tuple[Value, ...]:
+        region = region_at(self.grid, number)
+        return tuple((o.node, result_region(o.node, region)) for o in self.outputs)
+
+    def task(self, number: int) -> Task:
+        """Task `number` of this stage, with what it needs."""
+        wanted = self.wanted(number)
+        block = expand(wanted)
+        need = self.needs(block)
+        work = BlockWork(self.number, number, wanted, tuple(o.sink for o in self.outputs), block)
+        kept = tuple(
+            ((self.number, k, number), node.nbytes(region))
+            for k, ((node, region), o) in enumerate(zip(wanted, self.outputs, strict=True))
+            if o.sink is None
+        )
+        return Task((self.number, number), tuple(k for k, _ in need.inputs), kept, need.load, need.work, work)
+
+    def needs(self, block: Block) -> Needs:
+        into = frozenset(v for v, o in zip(block.wanted, self.outputs, strict=True) if o.into)
+        return needs(block, into)
+
+    def info(self) -> StageInfo:
+        return StageInfo(self.number, self.label, self.origin, self.tasks, self.depends)
+
+
+@dataclass(slots=True)
+class RunPlan:
+    """What `cluster.task.Plan` asks for, and what `explain` shows."""
+
+    program: tuple[Stage, ...]
+    kept: tuple[Key, ...]
+    reserved_nbytes: int
+    budget: Budget
+    stored: tuple[Node, ...]
+    """For every root that is kept, the leaf that stands for it in later graphs (None for those with sinks)."""
+    _readers: dict[int, Counter[Key]] = field(default_factory=dict, repr=False)
+
+    @property
+    def stages(self) -> tuple[StageInfo, ...]:
+        return tuple(s.info() for s in self.program)
+
+    def tasks(self) -> Iterator[Task]:
+        """Every task after those it reads from, and as late as possible: a result is used soon after it is made."""
+        by_number = {s.number: s for s in self.program}
+        done = {s.number: bytearray(s.tasks) for s in self.program}
+        for stage in self._last_first():
+            for number in range(stage.tasks):
+                stack = [] if done[stage.number][number] else [(stage, number, None)]
+                while stack:
+                    at, k, task = stack.pop()
+                    if done[at.number][k]:
+                        continue
+                    task = task or at.task(k)
+                    missing = [i for i in task.inputs if i[0] in done and not done[i[0]][i[2]]]
+                    if missing:
+                        stack.append((at, k, task))
+                        stack.extend((by_number[s], n, None) for s, _, n in reversed(missing))
+                        continue
+                    done[at.number][k] = 1
+                    yield task
+
+    def _last_first(self) -> list[Stage]:
+        """Stages that nothing depends on first; the others' tasks come when they are needed, or at the end."""
+        read = {d for s in self.program for d in s.depends}
+        return sorted(self.program, key=lambda s: s.number in read)
+
+    def readers(self, key: Key) -> int:
+        """How many tasks of this run read a chunk."""
+        stage = key[0]
+        if stage not in self._readers:
+            self._readers[stage] = self._count(stage)
+        counted = self._readers[stage]
+        return counted[key] if counted is not _UNCOUNTED else 2**62
+
+    def _count(self, number: int) -> Counter[Key]:
+        made = next((s for s in self.program if s.number == number), None)
+        reading = [s for s in self.program if number in s.depends]
+        if made is not None and made.tasks == 1 and sum(s.tasks for s in reading) > FEW:
+            return _UNCOUNTED
+        counter: Counter[Key] = Counter()
+        for stage in reading:
+            for k in range(stage.tasks):
+                counter.update(key for key in stage.task(k).inputs if key[0] == number)
+        return counter
+
+
+_UNCOUNTED: Counter[Key] = Counter()
+
+
+def build(
+    roots: Sequence[Node], sinks: Sequence[Any], limit: int, threads: int, policy: Policy, reserved: int = 0
+) -> RunPlan:
+    """Plan a run that hands every root to its sink, or keeps it where the sink is None.
+
+    `limit` is what the run may hold, `reserved` the part of it that the sinks hold already.
+    Raises MemoryLimitError, with the numbers, where that is not enough.
+    """
+    if reserved > limit:
+        raise MemoryLimitError(
+            f"the result takes {format_bytes(reserved)} of memory, more than the limit of {format_bytes(limit)}. "
+            "Write it with .to_zarr() or .to_npy() instead of .compute(), or raise host_memory."
+        )
+    hard = limit - reserved
+    budget = Budget(hard, max(1, hard // (threads + 2)), threads)
+    optimized = optimize(*roots)
+    asked: dict[Node, list[Any]] = {}
+    for node, sink in zip(optimized, sinks, strict=True):
+        asked.setdefault(node, []).append(sink)
+    program: list[Stage] = []
+    stored: dict[Node, Node] = {}
+    plan_groups = groups(*optimized)
+    read_later = read_by_others(optimized, [n for g in plan_groups for n in g.nodes])
+    for group in plan_groups:
+        program.append(make_stage(group.nodes, asked, stored, read_later, budget, policy))
+    kept = []
+    for node, wanted in asked.items():
+        if None in wanted:
+            leaf = stored[node]
+            assert isinstance(leaf, Stored)
+            kept += [(leaf.stage, leaf.output, k) for k in range(count(leaf.chunks))]
+    leaves = tuple(stored[n] if s is None else None for n, s in zip(optimized, sinks, strict=True))
+    return RunPlan(tuple(program), tuple(kept), reserved, budget, leaves)  # type: ignore[arg-type]
+
+
+def read_by_others(roots: Sequence[Node], kept: Sequence[Node]) -> set[Node]:
+    """The kept nodes that another node of the graph reads."""
+    among = set(kept)
+    return {i for n in toposort(*roots) for i in n.inputs if i in among}
+
+
+def make_stage(
+    nodes: tuple[Node, ...],
+    asked: dict[Node, list[Any]],
+    stored: dict[Node, Node],
+    read_later: set[Node],
+    budget: Budget,
+    policy: Policy,
+) -> Stage:
+    """One stage: its results with what is below them fused, cut into tasks. Adds them to `stored`."""
+    fused = fuse(tuple(substitute(n, stored) for n in nodes), policy)
+    outputs: list[Output] = []
+    keep: dict[Node, int] = {}
+    for node, expr in zip(nodes, fused, strict=True):
+        goes = list(asked.get(node, ()))
+        if node in read_later and None not in goes:
+            goes.append(None)
+        for sink in dict.fromkeys(goes):
+            if sink is None:
+                keep[node] = len(outputs)
+            outputs.append(Output(expr, sink, goes == [sink] and sink is not None and sink.in_memory))
+    units = [o.sink.units for o in outputs if o.sink is not None and o.sink.units is not None]
+    hint = units[0] if units else domain(fused[0])[1]
+    grid = tile(fused, hint, units, budget)
+    number = next(_numbers)
+    for node, k in keep.items():
+        expr = outputs[k].node
+        stored[node] = Stored(number, k, expr.shape, expr.dtype, expr.parts, result_chunks(expr, grid))
+    leaves = toposort(*fused)
+    depends = tuple(dict.fromkeys(n.stage for n in leaves if isinstance(n, Stored)))
+    origin = next((n.origin for n in nodes if getattr(n, "origin", "")), "")
+    label = " and ".join(dict.fromkeys(n.label for n in fused))
+    return Stage(number, tuple(outputs), grid, depends, label, origin)

@@ -1,0 +1,271 @@
+"""How a stage's work is cut into tasks.
+
+A stage starts from the chunks of its result. Small chunks are put together until a task is worth its overhead,
+large ones are split until a task fits its share of the memory limit and every thread has work. Cuts stay on the
+*units* that the stage's results demand: cells of a reduction, whole chunks of the file that is written.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from gpuarray.graph.blocks import MapBlocks
+from gpuarray.graph.grid import Chunks, Lengths, Region, count, region_at, size_of
+from gpuarray.graph.leaves import Source
+from gpuarray.graph.node import Node
+from gpuarray.graph.reduce import Partial
+from gpuarray.graph.scan import Scan
+from gpuarray.kernels.errors import MemoryLimitError
+from gpuarray.plan.block import Needs, Value, expand, needs
+
+SMALL = 512 * 1024
+"""Elements below which a task is put together with its neighbours: under a millisecond of work."""
+PER_THREAD = 4
+"""Tasks per thread that work is split into where it is large enough, so that threads finish together."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes that tasks may use: what one must never exceed, and what lets several run at once."""
+
+    hard: int
+    soft: int
+    threads: int
+
+
+def result_region(node: Node, domain: Region) -> Region:
+    """The region of a stage's result that a task for a region of its domain computes."""
+    if not isinstance(node, Partial):
+        return domain
+    out = []
+    for k, r in zip(node.cuts, domain, strict=True):
+        if k is None:
+            out.append(r)
+        elif not r:
+            out.append(range(len(k)))  # a cell of nothing is a cell
+        else:
+            out.append(range(k.find(r[0]), k.find(r[-1]) + 1))
+    return tuple(out)
+
+
+def result_chunks(node: Node, grid: Chunks) -> Chunks:
+    """How the tasks of a stage cut one of its results."""
+    if not isinstance(node, Partial):
+        return grid
+    out = []
+    for k, g in zip(node.cuts, grid, strict=True):
+        if k is None:
+            out.append(g)
+        elif len(g) == 1:
+            out.append(Lengths.regular(len(k), len(k)))
+        elif k.step and g.step and g.step % k.step == 0:
+            out.append(Lengths.regular(len(k), g.step // k.step))
+        else:
+            out.append(Lengths.between(int(e) for e in np.searchsorted(k.edges(), g.edges())))
+    return tuple(out)
+
+
+def wanted(nodes: Sequence[Node], domain: Region) -> tuple[Value, ...]:
+    return tuple((n, result_region(n, domain)) for n in nodes)
+
+
+def tile(nodes: Sequence[Node], hint: Chunks, units: Sequence[Chunks], budget: Budget) -> Chunks:
+    """The grid of a stage's tasks over its domain.
+
+    Raises MemoryLimitError where the smallest possible task needs more than the limit.
+    """
+    if any(isinstance(n, MapBlocks) for n in nodes):
+        grid = hint
+    else:
+        grid = Tiling(nodes, units, budget).choose(hint)
+    check(nodes, grid, budget)
+    return grid
+
+
+class Tiling:
+    """One stage's search for a grid."""
+
+    def __init__(self, nodes: Sequence[Node], units: Sequence[Chunks], budget: Budget) -> None:
+        self.nodes, self.budget = nodes, budget
+        demanded = [*units, *(partial_units(n) for n in nodes if isinstance(n, Partial))]
+        self.units = [common(along) for along in zip(*demanded, strict=True)] if demanded else None
+        self.memo: dict[Chunks, Needs] = {}
+
+    def choose(self, hint: Chunks) -> Chunks:
+        grid = tuple(self.snap(a, c) for a, c in enumerate(hint))
+        if not grid:
+            return grid
+        grid = self.put_together(grid)
+        grid = self.split_while(grid, lambda g: self.bytes(g) > self.budget.hard)
+        grid = self.split_while(grid, self.too_few, keep_reads=True)
+        grid = self.split_while(grid, lambda g: self.bytes(g) > self.budget.soft, keep_reads=True)
+        return self.align_reads(grid)
+
+    # What a grid costs.
+
+    def bytes(self, grid: Chunks) -> int:
+        """Bytes of the largest of a few tasks; `check` looks at all of them where they may differ."""
+        if grid not in self.memo:
+            sample = (largest_task(grid), 0, count(grid) - 1)
+            found = (needs(expand(wanted(self.nodes, region_at(grid, k)))) for k in dict.fromkeys(sample))
+            self.memo[grid] = max(found, key=lambda n: n.total)
+        return self.memo[grid].total
+
+    def too_few(self, grid: Chunks) -> bool:
+        size = size_of(region_at(grid, largest_task(grid)))
+        return count(grid) < PER_THREAD * self.budget.threads and size >= 2 * SMALL
+
+    # Changing a grid.
+
+    def snap(self, axis: int, lengths: Lengths) -> Lengths:
+        """The nearest cut along an axis that stays on the units."""
+        unit = self.units[axis] if self.units else None
+        if unit is None or unit == lengths or len(lengths) == 1:
+            return lengths
+        if unit.step and lengths.step and lengths.step % unit.step == 0:
+            return lengths
+        edges = np.asarray(unit.edges())
+        at = edges[np.searchsorted(edges, lengths.edges()[1:-1], side="right") - 1]
+        return Lengths.between(sorted({0, *(int(e) for e in at), lengths.total}))
+
+    def put_together(self, grid: Chunks) -> Chunks:
+        """Merge neighbours, along the last axes first, where that stays in memory."""
+        for axis in reversed(range(len(grid))):
+            size = size_of(region_at(grid, largest_task(grid)))
+            if size >= SMALL or len(grid[axis]) == 1:
+                continue
+            together = min(len(grid[axis]), -(-SMALL // max(1, size)))
+            merged = merged_axis(grid[axis], together)
+            larger = (*grid[:axis], merged, *grid[axis + 1 :])
+            if self.bytes(larger) <= self.budget.soft:
+                grid = larger
+        return grid
+
+    def split_while(self, grid: Chunks, wrong: Callable[[Chunks], bool], keep_reads: bool = False) -> Chunks:
+        """Halve tasks while something is wrong with them, along the axis that helps most."""
+        while wrong(grid):
+            options = [g for a in range(len(grid)) if (g := self.halved(grid, a)) is not None]
+            if keep_reads:
+                reads = self.amplification(grid)
+                options = [g for g in options if self.amplification(g) <= 1.1 * reads]
+            if not options:
+                return grid
+            grid = min(options, key=lambda g: (self.bytes(g) // 2**16, self.amplification(g)))
+        return grid
+
+    def halved(self, grid: Chunks, axis: int) -> Chunks | None:
+        lengths = grid[axis]
+        longest = lengths.largest
+        if longest <= 1:
+            return None
+        half = self.snap(axis, halves(lengths))
+        if half.largest >= longest and len(half) <= len(lengths):
+            unit = self.units[axis] if self.units else None
+            if unit is None or unit.largest >= longest:
+                return None
+            half = self.snap(axis, unit)
+        return (*grid[:axis], half, *grid[axis + 1 :])
+
+    def amplification(self, grid: Chunks) -> float:
+        """Bytes read from files, in whole chunks of the file, over the bytes that are needed."""
+        total = count(grid)
+        sample = sorted({int(k) for k in np.linspace(0, total - 1, min(total, 6))})
+        read = used = 0
+        for number in sample:
+            for node, region in expand(wanted(self.nodes, region_at(grid, number))).sources():
+                assert isinstance(node, Source)
+                if not node.reader.in_memory:
+                    read += node.reader.disk_nbytes(region)
+                    used += size_of(region) * node.dtype.itemsize
+        return max(1.0, read / used) if used else 1.0
+
+    def align_reads(self, grid: Chunks) -> Chunks:
+        """Put tasks together that read the same chunks of a file, as far as memory goes."""
+        reads = self.amplification(grid)
+        while reads > 1.2:
+            options = []
+            for axis, lengths in enumerate(grid):
+                if len(lengths) > 1:
+                    larger = (*grid[:axis], merged_axis(lengths, 2), *grid[axis + 1 :])
+                    if self.bytes(larger) <= self.budget.soft:
+                        options.append((self.amplification(larger), axis, larger))
+            better = min(options, default=None)
+            if better is None or better[0] >= reads:
+                return grid
+            reads, _, grid = better
+        return grid
+
+
+def partial_units(node: Partial) -> Chunks:
+    return tuple(Lengths.regular(c.total, 1) if k is None else k for k, c in zip(node.cuts, node.domain, strict=True))
+
+
+def common(along: Sequence[Lengths]) -> Lengths:
+    """The cuts that all of several cuttings of an axis have."""
+    result = along[0]
+    for other in along[1:]:
+        if result.step and other.step:
+            step = math.lcm(result.step, other.step)
+            small, large = sorted((result.step, other.step))
+            whole = small >= result.total or large >= result.total
+            result = Lengths.regular(result.total, max(result.total, 1) if whole and large % small else step)
+        else:
+            shared = np.intersect1d(result.edges(), other.edges())
+            result = Lengths.between(int(e) for e in shared)
+    return result
+
+
+def halves(lengths: Lengths) -> Lengths:
+    """Every chunk longer than half of the longest cut in two."""
+    if lengths.step:
+        return Lengths.regular(lengths.total, -(-lengths.largest // 2))
+    longest = lengths.largest
+    cut = [0]
+    for lo, hi in pairwise(lengths.edges()):
+        if 2 * (hi - lo) > longest:
+            cut.append(lo + -(-(hi - lo) // 2))
+        cut.append(hi)
+    return Lengths.between(cut)
+
+
+def merged_axis(lengths: Lengths, together: int) -> Lengths:
+    if lengths.step:
+        return Lengths.regular(lengths.total, lengths.step * together)
+    edges = lengths.edges()
+    return Lengths.between([*edges[:-1:together], edges[-1]])
+
+
+def largest_task(grid: Chunks) -> int:
+    """The number of a task whose chunk is the longest along every axis."""
+    number = 0
+    for lengths in grid:
+        k = 0 if lengths.step else int(np.argmax(np.diff(lengths.edges())))
+        number = number * len(lengths) + k
+    return number
+
+
+def check(nodes: Sequence[Node], grid: Chunks, budget: Budget) -> None:
+    """Refuse a stage one of whose tasks does not fit, with the numbers."""
+    number = largest_task(grid)
+    need = needs(expand(wanted(nodes, region_at(grid, number))))
+    if need.total <= budget.hard:
+        return
+    from gpuarray.cluster.sizes import format_bytes
+
+    kept = sum(n for _, n in need.inputs)
+    label = " and ".join(dict.fromkeys(n.label for n in nodes))
+    region = ", ".join(f"{r.start}:{r.stop}" for r in region_at(grid, number))
+    raise MemoryLimitError(
+        f"{label} on the region [{region}] needs {format_bytes(need.total)} ({format_bytes(kept)} of earlier results, "
+        f"{format_bytes(need.load)} read, {format_bytes(need.work)} of results and temporaries), more than the "
+        f"{format_bytes(budget.hard)} that are left of the memory limit, and it cannot be split further. "
+        f"Use smaller chunks than {tuple(c.largest for c in grid)}, or raise host_memory (device_memory on a GPU)."
+    )
+
+
+__all__ = ["Budget", "Scan", "Tiling", "check", "result_chunks", "result_region", "tile", "wanted"]

@@ -1,0 +1,51 @@
+"""Thousands of random programs give what NumPy gives. A failure prints its seed and its program."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import numpy as np
+import pytest
+
+import gpuarray as ga
+from tests.engine.programs import Program
+
+PROGRAMS = int(os.environ.get("GPUARRAY_TEST_PROGRAMS", "3000"))
+BATCH = 50
+
+
+def compare(result: np.ndarray, expected: np.ndarray, text: list[str]) -> None:
+    message = "\n".join(text)
+    assert result.shape == expected.shape, message
+    assert result.dtype == expected.dtype, message
+    if expected.dtype.kind in "fc":
+        with np.errstate(all="ignore"):
+            scale = float(np.max(np.abs(expected), initial=0, where=np.isfinite(expected)))
+        tolerance = 2e-4 if expected.dtype.char in "fF" else 1e-9
+        np.testing.assert_allclose(result, expected, rtol=tolerance, atol=tolerance * max(scale, 1), err_msg=message)
+    else:
+        np.testing.assert_array_equal(result, expected, err_msg=message)
+
+
+@pytest.mark.parametrize("first", range(0, PROGRAMS, BATCH))
+def test_equals_numpy(first: int) -> None:
+    for seed in range(first, first + BATCH):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's own, of what is compared with
+            program = Program(seed)
+            x, expected = program.result
+            limits = [None, None, "2 MiB", "256 KiB"][seed % 4]
+            try:
+                if limits is None:
+                    result = x.compute()
+                else:
+                    with ga.config.set(host_memory=limits):
+                        result = x.compute()
+            except ga.MemoryLimitError:
+                assert limits is not None
+                continue
+            except Exception as error:
+                error.add_note("\n".join(program.text))
+                raise
+            compare(result, expected, program.text)
