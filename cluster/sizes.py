@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-import os
 import re
-from pathlib import Path
 
 from gpuarray.kernels.errors import ConfigError
 
@@ -16,7 +14,7 @@ for _power, _letter in enumerate("kmgtp", start=1):
     _UNITS[f"{_letter}b"] = _UNITS[_letter] = 1000**_power
 
 _SIZE = re.compile(r"\s*([0-9][0-9_]{0,99}(?:\.[0-9]*)?(?:e[0-9]+)?)\s*([a-z]*)\s*", re.IGNORECASE)
-_WAY_OUT = 'write a positive number of bytes, a text such as "8 GiB" or "500 MB", or None for no limit'
+_WAY_OUT = 'write a positive number of bytes or a text such as "8 GiB" or "500 MB"'
 
 
 def parse_bytes(value: object, name: str = "size", *, most: int | None = None) -> int | None:
@@ -84,30 +82,10 @@ def format_bytes(nbytes: float) -> str:
     ('8 GiB', '1000 B', '1.5 KiB')
     """
     amount = float(nbytes)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(amount) < 1024:
-            break
+    units = ["PiB", "TiB", "GiB", "MiB", "KiB", "B"]
+    while abs(amount) >= 1024 and len(units) > 1:
         amount /= 1024
-    else:
-        unit = "PiB"
+        units.pop()
+    unit = units[-1]
     digits = f"{amount:.0f}" if unit == "B" or amount >= 100 else f"{amount:.3g}"
     return f"{digits} {unit}"
-
-
-def physical_memory() -> int | None:
-    """Bytes of memory that this process may use: the machine's, or its control group's where that is less.
-
-    None where the system does not say.
-    """
-    try:
-        memory: int | None = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(file).read_text().strip()
-        except OSError:
-            continue
-        if text.isdecimal() and memory is not None:
-            memory = min(memory, int(text))
-    return memory

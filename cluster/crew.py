@@ -1,0 +1,173 @@
+"""The threads of one run."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import threading
+from collections.abc import Iterable
+
+from gpuarray.cluster.ledger import Ticket
+from gpuarray.cluster.pool import THREADS
+from gpuarray.cluster.running import Cancelled, Running
+from gpuarray.cluster.task import Key
+from gpuarray.cluster.window import Node, Window
+from gpuarray.kernels.errors import TaskError
+
+
+class Crew:
+    """Performs the tasks of a window with `workers` threads, of which `computing` may compute at once.
+
+    One thread at a time admits a task, so that tasks get their memory in order. The caller only waits: Ctrl-C can
+    strike no bookkeeping.
+    """
+
+    def __init__(self, running: Running, window: Window, computing: int, workers: int) -> None:
+        self._running, self._window = running, window
+        self._slots = threading.Semaphore(computing)
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._idle = 0
+        self._admitting = False
+        self._active = 0
+        self._finished = 0
+        self._full_at = -1
+        self._workers = workers
+        self._error: BaseException | None = None
+        self._done = threading.Lock()  # a bare lock: Ctrl-C cannot break it as it can an Event
+
+    def work(self) -> None:
+        """Perform every task, or raise what the first to fail has raised once all have stopped."""
+        self._done.acquire()
+        try:
+            self._hire()
+            self._done.acquire()
+        except BaseException:
+            self._stop()
+            self._done.acquire()  # a second Ctrl-C leaves the threads behind
+            raise
+        if self._error is not None:
+            error, self._error = self._error, None
+            try:
+                raise error
+            finally:
+                del error  # or this frame and the traceback would keep each other, and arrays, alive
+
+    def _hire(self) -> None:
+        for missing in range(self._workers, 0, -1):
+            # each in its own copy of the caller's context: numpy.errstate holds for the tasks as well
+            context = contextvars.copy_context()
+            try:
+                THREADS.start(functools.partial(context.run, self._serve))
+            except BaseException:  # the system has no more threads, or Ctrl-C
+                self._leave(missing)
+                raise
+
+    def _leave(self, count: int) -> None:
+        with self._lock:
+            self._workers -= count
+            last = not self._workers
+        if last:
+            self._done.release()
+
+    def _stop(self) -> None:
+        self._running.stopped = True
+        self._running.memory.wake()
+        with self._lock:
+            self._wake_all()
+
+    def _serve(self) -> None:
+        try:
+            while (job := self._next()) is not None:
+                self._perform(*job)
+                del job
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            self._leave(1)
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            if self._error is None and not isinstance(error, Cancelled):
+                self._error = error
+        self._stop()
+
+    def _next(self) -> tuple[Node, Ticket] | None:
+        """The next task, admitted; None when there are no more."""
+        while True:
+            with self._lock:
+                found = self._find()
+                if found is None:
+                    return None
+                self._admitting = True
+                finished = self._finished
+            node, ahead = found
+            ticket = None
+            try:
+                ticket = self._running.admit(node, ahead=ahead)
+            except Exception as error:
+                self._running.explain(error, node.task)
+                raise
+            finally:
+                with self._lock:
+                    self._admitting = False
+                    if ticket is not None:
+                        self._window.start(node)
+                        self._active += 1
+                        self._wake()
+                    elif ahead:
+                        self._full_at = finished
+            if ticket is not None:
+                return node, ticket
+
+    def _find(self) -> tuple[Node, bool] | None:
+        """Wait for a task that is ready while no other thread admits one."""
+        while not self._running.cancelled():
+            if not self._admitting:
+                found = self._window.next()
+                # one that overtakes and had no room will have none until some task is done
+                if found is not None and not (found[1] and self._full_at == self._finished):
+                    return found
+                if found is None and self._window.head() is None:
+                    self._wake_all()
+                    return None
+                if not self._active:
+                    raise TaskError(f"internal error: {self._window.stuck()}")
+            self._pause()
+        return None
+
+    def _pause(self) -> None:
+        self._idle += 1
+        self._changed.wait()
+
+    def _wake(self) -> None:
+        """Wake one thread that waits, if any; who wakes counts, so that nobody is woken twice."""
+        if self._idle:
+            self._idle -= 1
+            self._changed.notify()
+
+    def _wake_all(self) -> None:
+        self._idle = 0
+        self._changed.notify_all()
+
+    def _perform(self, node: Node, ticket: Ticket) -> None:
+        running = self._running
+        try:
+            running.perform(node, ticket, self._slots, self._made)
+        except BaseException as error:
+            if not isinstance(error, Cancelled):
+                running.explain(error, node.task)
+            raise
+        finally:
+            running.memory.release(ticket)
+            with self._lock:
+                self._active -= 1
+                self._finished += 1
+                unread = self._window.read(node) if not running.stopped else []
+                self._wake()
+            running.dispose(unread)
+
+    def _made(self, keys: Iterable[Key]) -> None:
+        with self._lock:
+            if self._window.made(keys):
+                self._wake()

@@ -1,0 +1,308 @@
+"""The books of the memory manager: what lies where, what is promised to whom, what may move.
+
+Nothing here waits, copies or takes a lock; `memory.MemoryManager` does, and holds its lock around every call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpuarray.cluster.disk import DiskTier, SpillFile
+from gpuarray.cluster.sizes import format_bytes
+from gpuarray.cluster.task import Key
+from gpuarray.cluster.tiers import Tier
+from gpuarray.kernels.errors import MemoryLimitError, SpillError
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A chunk and where it is."""
+
+    run: int
+    key: Key
+    payload: Any
+    nbytes: int
+    owners: set[int]
+    """Identities of the arrays that own its memory, while it is in the first tier."""
+    fixed: bool = False
+    """Its arrays hold references, which no file can."""
+    uses: list[int] = field(default_factory=list)
+    """Positions of the known tasks that will read it, ascending."""
+    level: int = 0
+    file: SpillFile | None = None
+    """Kept while the chunk is in memory as well: chunks never change."""
+    pins: int = 0
+    stamp: int = 0
+    """Grows with every touch."""
+    busy: bool = False
+    """A thread is copying it."""
+    gone: bool = False
+
+    def rank(self) -> tuple[float, int]:
+        """The chunk of the highest rank is the first to move down."""
+        return (self.uses[0] if self.uses else math.inf, self.stamp)
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """What is promised to a running task, or to a whole run."""
+
+    run: int
+    keys: tuple[Key, ...]
+    reserved: dict[int, int]
+    """Bytes per level."""
+    lifts: dict[Key, int]
+    """The part of ``reserved[0]`` that waits for chunks to be raised."""
+    whole_run: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Move:
+    entry: Held
+    src: int
+    dst: int
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    held: dict[Key, Held] = field(default_factory=dict)
+    tickets: dict[Ticket, None] = field(default_factory=dict)
+    expected: dict[Key, list[int]] = field(default_factory=dict)
+    """Uses of chunks that do not exist yet."""
+    open: bool = True
+
+
+class Ledger:
+    """Counts bytes per tier. `tiers` run from the fastest memory to the disk; the last of memory is the host's."""
+
+    def __init__(self, tiers: Iterable[Tier]) -> None:
+        self.tiers = tuple(tiers)
+        self.disk = self.tiers[-1] if isinstance(self.tiers[-1], DiskTier) else None
+        self.memory = len(self.tiers) - (self.disk is not None)
+        """How many tiers are memory."""
+        self.host = self.memory - 1
+        self.at: list[dict[Held, None]] = [{} for _ in self.tiers]
+        self.runs: dict[int, Run] = {}
+        self.moves: dict[Move, None] = {}
+        self.owners: set[int] = set()
+        self.trash: list[SpillFile] = []
+        """Files that nobody needs; deleting takes time, so it is done without the lock."""
+        self._stamp = 0
+
+    # Chunks
+
+    def add(self, entry: Held) -> None:
+        self.runs[entry.run].held[entry.key] = entry
+        entry.level = 0
+        self.at[0][entry] = None
+        self.tiers[0].count(held=entry.nbytes)
+        self.owners |= entry.owners
+        self.touch(entry)
+
+    def place(self, entry: Held, level: int, payload: Any, owners: set[int]) -> None:
+        """Record that an entry is at another level now."""
+        self._leave(entry)
+        entry.level, entry.payload, entry.owners = level, payload, owners
+        self.at[level][entry] = None
+        if level < self.memory:
+            self.tiers[level].count(held=entry.nbytes)
+        self.owners |= owners
+
+    def remove(self, entry: Held) -> None:
+        del self.runs[entry.run].held[entry.key]
+        self._leave(entry)
+        entry.gone = True
+        if not entry.busy:  # else who copies it cleans up
+            self.drop_file(entry)
+
+    def _leave(self, entry: Held) -> None:
+        del self.at[entry.level][entry]
+        if entry.level < self.memory:
+            self.tiers[entry.level].count(held=-entry.nbytes)
+        self.owners -= entry.owners
+
+    def touch(self, entry: Held) -> None:
+        self._stamp += 1
+        entry.stamp = self._stamp
+
+    def keep_file(self, entry: Held, file: SpillFile) -> None:
+        """Record a new file. Files count as held on disk from now until `drop_file`."""
+        entry.file = file
+        self.tiers[-1].count(held=entry.nbytes)
+
+    def drop_file(self, entry: Held) -> None:
+        if entry.file is not None:
+            self.trash.append(entry.file)
+            entry.file = None
+            self.tiers[-1].count(held=-entry.nbytes)
+
+    def drop_spare_files(self) -> bool:
+        """Give up the files of chunks that are in memory as well."""
+        spare = [entry for at in self.at[: self.memory] for entry in at if entry.file is not None and not entry.busy]
+        for entry in spare:
+            self.drop_file(entry)
+        return bool(spare)
+
+    # Tickets
+
+    def needs(self, run: Run, keys: tuple[Key, ...], load: int, work: int) -> tuple[dict[int, int], dict[Key, int]]:
+        """What a task needs: bytes per tier of memory, and of every key that must be raised."""
+        lifts = {key: run.held[key].nbytes for key in keys if run.held[key].level}
+        needs = {0: load + work + sum(lifts.values())}
+        if self.host:
+            # a chunk on its way from disk to the device passes through the host, one at a time
+            staged = (nbytes for key, nbytes in lifts.items() if run.held[key].level > self.host)
+            needs[self.host] = load + max(staged, default=0)
+        return needs, lifts
+
+    def short(self, needs: dict[int, int]) -> list[int]:
+        """The levels where there is no room for `needs`."""
+        return [level for level, nbytes in needs.items() if self.tiers[level].short(nbytes) > 0]
+
+    def grant(self, ticket: Ticket) -> Ticket:
+        run = self.runs[ticket.run]
+        run.tickets[ticket] = None
+        for level, nbytes in ticket.reserved.items():
+            self.tiers[level].count(reserved=nbytes)
+        for key in ticket.keys:
+            run.held[key].pins += 1
+        return ticket
+
+    def spend(self, ticket: Ticket, nbytes: int) -> None:
+        """Take bytes of the first tier out of a reservation."""
+        ticket.reserved[0] -= nbytes
+        self.tiers[0].count(reserved=-nbytes)
+
+    def close(self, ticket: Ticket) -> None:
+        """Give back what is left of a reservation; harmless the second time."""
+        run = self.runs.get(ticket.run)
+        if run is None or ticket not in run.tickets:
+            return
+        del run.tickets[ticket]
+        for level, nbytes in ticket.reserved.items():
+            self.tiers[level].count(reserved=-nbytes)
+        for key in ticket.keys:
+            entry = run.held.get(key)
+            if entry is not None:
+                entry.pins -= 1
+                self.touch(entry)
+
+    def working(self) -> bool:
+        """Whether any task or move is under way, and so something may be released."""
+        return bool(self.moves) or any(not t.whole_run for run in self.runs.values() for t in run.tickets)
+
+    def sum_up(self) -> None:
+        """Make the sums anew from what there is, after an interrupt that may have struck between two lines."""
+        for tier in self.tiers:
+            tier.held = tier.reserved = 0
+        self.at = [{} for _ in self.tiers]
+        self.owners = set()
+        for run in self.runs.values():
+            for entry in run.held.values():
+                entry.pins = sum(entry.key in ticket.keys for ticket in run.tickets)
+                self.at[entry.level][entry] = None
+                self.owners |= entry.owners
+                if entry.level < self.memory:
+                    self.tiers[entry.level].held += entry.nbytes
+                if entry.file is not None:
+                    self.tiers[-1].held += entry.nbytes
+            for ticket in run.tickets:
+                for level, nbytes in ticket.reserved.items():
+                    self.tiers[level].reserved += nbytes
+        for move in self.moves:
+            self.tiers[move.dst].reserved += move.entry.nbytes
+
+    # Moves
+
+    def begin(self, move: Move) -> None:
+        move.entry.busy = True
+        self.moves[move] = None
+        self.tiers[move.dst].count(reserved=move.entry.nbytes)
+
+    def end(self, move: Move) -> None:
+        del self.moves[move]
+        move.entry.busy = False
+        self.tiers[move.dst].count(reserved=-move.entry.nbytes)
+
+    def plan_moves(self, needs: dict[int, int], spared: Collection[Held] = ()) -> list[Move]:
+        """Moves that make room for `needs`, or a first step towards it; none if moves cannot make it.
+
+        Nothing moves in vain: if all that may move is not enough, nothing does.
+        """
+        short = self.short(needs)
+        for level in short:
+            if self.victims(level, self.tiers[level].short(needs[level]), spared) is None:
+                return []
+        if not short:
+            return []
+        level = max(short)  # from the bottom up: what sinks needs room below
+        return self._sink(level, self.tiers[level].short(needs[level]), spared, needs)
+
+    def _sink(self, level: int, nbytes: int, spared: Collection[Held], needs: dict[int, int]) -> list[Move]:
+        found = self.victims(level, nbytes, spared)
+        if not found:
+            return []
+        below = self.tiers[level + 1]
+        for chosen in (found, found[:1]):
+            short = below.short(sum(entry.nbytes for entry in chosen) + needs.get(level + 1, 0))
+            if short <= 0:
+                return [Move(entry, level, level + 1) for entry in chosen]
+            if level + 2 < len(self.tiers) and (moves := self._sink(level + 1, short, spared, {})):
+                return moves
+        return []
+
+    def victims(self, level: int, nbytes: int, spared: Collection[Held] = ()) -> list[Held] | None:
+        """The chunks of a level to move down so that `nbytes` come free; None if there are not enough."""
+        if level + 1 == len(self.tiers):
+            return None
+        to_disk = level == self.host
+        candidates = [e for e in self.at[level] if not e.pins and not e.busy and not (to_disk and e.fixed)]
+        candidates.sort(key=Held.rank, reverse=True)
+        chosen = []
+        for entry in candidates:
+            if nbytes <= 0:
+                break
+            if entry not in spared:
+                chosen.append(entry)
+                nbytes -= entry.nbytes
+        return chosen if nbytes <= 0 else None
+
+    # Refusals
+
+    def refuse_giants(self, run: Run, keys: tuple[Key, ...], needs: dict[int, int], lifts: dict[Key, int]) -> None:
+        """Raise if a task would not fit were it alone with its run."""
+        standing = sum(ticket.reserved.get(self.host, 0) for ticket in run.tickets if ticket.whole_run)
+        inputs = sum(run.held[key].nbytes for key in keys if key not in lifts)
+        for level, nbytes in needs.items():
+            tier = self.tiers[level]
+            nbytes += (inputs if level == 0 else 0) + (standing if level == self.host else 0)
+            if tier.limit is not None and nbytes > tier.limit:
+                raise MemoryLimitError(
+                    f"{format_bytes(nbytes)} are needed at once in {tier.name} memory, of which "
+                    f"{format_bytes(tier.limit)} may be used; use smaller chunks or raise {tier.name}_memory"
+                )
+
+    def no_room(self, needs: dict[int, int], spill_error: SpillError | None) -> Exception:
+        """What to raise if nothing can be spilled and nobody is left who could release anything."""
+        facts = "; ".join(self._facts(needs))
+        if spill_error is not None:
+            error = SpillError(f"{facts}, and nothing more could be spilled: {spill_error}")
+            error.__cause__ = spill_error
+            return error
+        names = " and ".join(f"{self.tiers[level].name}_memory" for level in self.short(needs))
+        return MemoryLimitError(
+            f"{facts}; raise {names} or use smaller chunks"
+            + ("" if self.disk else ", or set spill_directory so that chunks can go to disk")
+        )
+
+    def _facts(self, needs: dict[int, int]) -> Iterator[str]:
+        for level in self.short(needs):
+            tier = self.tiers[level]
+            yield (
+                f"{format_bytes(needs[level])} are needed in {tier.name} memory, but of its "
+                f"{format_bytes(tier.limit or 0)} {format_bytes(tier.held)} are held by chunks that are still wanted "
+                f"and {format_bytes(tier.reserved)} are reserved"
+            )

@@ -1,0 +1,163 @@
+"""Run a plan in this process: threads that read ahead, compute and write behind."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from gpuarray.cluster.crew import Crew
+from gpuarray.cluster.events import Events, RunDone, RunFailed, RunStarted, Subscriber, monotonic
+from gpuarray.cluster.host import available_threads
+from gpuarray.cluster.memory import MemoryManager
+from gpuarray.cluster.running import Running
+from gpuarray.cluster.task import Chunk, Key, Plan
+from gpuarray.cluster.window import Window
+from gpuarray.kernels.errors import ConfigError, TaskError
+
+_FEW = 8
+_SMALL = 1 << 20
+_HORIZON = 256
+"""Tasks looked ahead where memory is limited: the view that `Held.rank` has of the future."""
+
+_INSIDE: ContextVar[Running | None] = ContextVar("gpuarray_run", default=None)
+"""The run whose task this code is part of."""
+
+
+class LocalExecutor:
+    """Runs plans in threads of this process within limits of memory. The default executor.
+
+    A task is admitted when its inputs exist and everything it needs is reserved, in the order of the plan. Twice as
+    many tasks are under way as may compute at once, so that reading, spilling and writing overlap with computing.
+    A plan of one task, or of a few small ones, runs in the caller's thread. So does a plan that is run from inside
+    a task; it may exceed the limits, for its surroundings cannot release anything before it ends.
+
+    >>> from gpuarray.kernels import backends
+    >>> executor = LocalExecutor(backends.get("numpy"), host_limit=1 << 30, threads=2)
+
+    Parameters
+    ----------
+    backend : what the tasks compute with
+    host_limit, device_limit : bytes of memory that chunks and running tasks may take, None for no limit
+    directory : where chunks are spilled that fit in no memory; None: nowhere
+    threads : how many tasks compute at once; None: one per processor this process may run on
+    subscribers : told of every run
+
+    Raises
+    ------
+    ConfigError
+        if the directory cannot hold spill files, or `threads` or a limit is not a positive integer.
+    """
+
+    def __init__(
+        self,
+        backend: Any,
+        *,
+        host_limit: int | None = None,
+        device_limit: int | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        threads: int | None = None,
+        subscribers: Iterable[Subscriber] = (),
+    ) -> None:
+        for name, value in (("threads", threads), ("host_limit", host_limit), ("device_limit", device_limit)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ConfigError(f"{name}={value!r} is not a positive integer; write one, or None")
+        self.backend = backend
+        self.threads = threads or available_threads()
+        self.events = Events(subscribers)
+        self.memory = MemoryManager(backend, host_limit, directory, device_limit, self.events)
+
+    def run(self, plan: Plan, subscribers: Iterable[Subscriber] = ()) -> Mapping[Key, Chunk]:
+        """Run every task of a plan; return the chunks in ``plan.kept``, which live as long as the mapping.
+
+        Until then the chunks stay in this executor's memory: they count against its limits and may be spilled; a
+        look-up raises a chunk again.
+
+        Raises
+        ------
+        MemoryLimitError
+            if a task needs more than the limits allow.
+        SpillError
+            if chunks cannot be spilled or a spill file is damaged.
+        TaskError
+            if the plan breaks its promises.
+        Exception
+            whatever a task raised first, with a note that names the operation and the line that asked for it. The
+            other tasks are cancelled, those that run are waited for, and nothing is left in memory or on disk.
+        """
+        with self.events.heard_by(subscribers):
+            number = self.memory.open_run()
+            start = monotonic()
+            try:
+                if self.events:
+                    self.events.emit(RunStarted(start, number, plan.stages))
+                self._run(plan, number)
+                self.memory.close_run(number, plan.kept)
+                if self.events:
+                    self.memory.tell(number)
+                    self.events.emit(RunDone(monotonic(), number, monotonic() - start))
+                return Kept(self.memory, number, plan.kept) if plan.kept else {}
+            except BaseException as error:
+                self.memory.abandon(number)
+                if self.events:
+                    reason = f"{type(error).__name__}: {error}"
+                    self.events.emit(RunFailed(monotonic(), number, monotonic() - start, reason))
+                raise
+
+    def _run(self, plan: Plan, number: int) -> None:
+        memory, outer = self.memory, _INSIDE.get()
+        running = Running(self.backend, memory, plan, number, outer)
+        if plan.reserved_nbytes:
+            memory.reserve(number, plan.reserved_nbytes, overdraw=outer is not None)
+        workers = 2 * self.threads
+        # without a disk, a chunk made too early could take the room that the order of the plan has for another
+        overtake = 0 if memory.limited and not memory.spills else 2 * workers
+        depth = _HORIZON if memory.limited else max(_FEW + 1, 2 * workers)
+        window = Window(plan, depth, overtake, running.foresee if memory.limited else None)
+        try:
+            token = _INSIDE.set(running)
+            try:
+                if outer is not None or _slight(window):
+                    running.in_order(window)
+                else:
+                    Crew(running, window, self.threads, workers).work()
+            finally:
+                _INSIDE.reset(token)
+        finally:
+            window.close()
+        missing = [key for key in plan.kept if not memory.holds(number, key)]
+        if missing:
+            raise TaskError(f"internal error: no task of the plan made {missing[:3]}, which it promised to keep")
+
+
+def _slight(window: Window) -> bool:
+    """Whether a plan is too little work for threads: one task, or a few small ones that read nothing."""
+    tasks = window.peek(_FEW + 1)
+    if len(tasks) < 2:
+        return True
+    return (
+        len(tasks) <= _FEW
+        and not any(task.load_nbytes for task in tasks)
+        and (sum(task.work_nbytes for task in tasks) <= _SMALL)
+    )
+
+
+class Kept(Mapping[Key, Chunk]):
+    """The chunks that outlive a run, held by the executor's memory until this mapping is gone."""
+
+    def __init__(self, memory: MemoryManager, run: int, keys: Iterable[Key]) -> None:
+        self._memory, self._run, self._keys = memory, run, dict.fromkeys(keys)
+        weakref.finalize(self, memory.forget, run)
+
+    def __getitem__(self, key: Key) -> Chunk:
+        if key not in self._keys:
+            raise KeyError(key)
+        return self._memory.fetch(self._run, key)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)

@@ -1,0 +1,512 @@
+"""Where the bytes are. The one place that moves a chunk between device, host and disk.
+
+Every kept chunk is held here, and every running task has a `Ticket`: what it needs was reserved at once, before it
+started, so two tasks that each hold half of what they need cannot exist. In each tier of memory the bytes held and
+the bytes reserved never exceed the limit together.
+
+To make room, the unpinned chunk whose next use is farthest moves one tier down (Belady's rule: the plan is known);
+among equals, the one touched last, because a cyclic scan needs that one last. Chunks never change, so one that was
+raised from disk keeps its file and costs nothing to spill again. Tasks are admitted before a core is free for them:
+raising their inputs while others compute is how chunks are prefetched.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+import numpy as np
+
+from gpuarray.cluster.buffers import roots, settle
+from gpuarray.cluster.disk import DiskTier
+from gpuarray.cluster.events import Dropped, Events, MemoryState, Moved, TierState, monotonic
+from gpuarray.cluster.ledger import Held, Ledger, Move, Run, Ticket
+from gpuarray.cluster.sizes import format_bytes
+from gpuarray.cluster.task import Chunk, Key
+from gpuarray.cluster.tiers import DeviceTier, HostTier, Tier
+from gpuarray.kernels.errors import MemoryLimitError, SpillError
+
+
+class MemoryManager:
+    """Holds the chunks of all runs of an executor within the limits of every tier. Thread-safe.
+
+    >>> from gpuarray.kernels import backends
+    >>> memory = MemoryManager(backends.get("numpy"), host_limit=1000)
+    >>> run = memory.open_run()
+    >>> ticket = memory.admit(run, (), work=800)
+    >>> memory.put(run, (0, 0, 0), (np.zeros(100),), ticket)
+    800
+    >>> memory.release(ticket)
+    >>> memory.states()[0].held, memory.states()[0].reserved, memory.states()[0].peak
+    (800, 0, 800)
+    >>> memory.close_run(run)
+
+    Parameters
+    ----------
+    backend : where tasks compute; if it has memory of its own, that is the first tier, and the host's the second
+    host_limit, device_limit : bytes, None for no limit
+    directory : the last tier; None: nothing is spilled to disk
+    events : told of moves and drops
+
+    Raises
+    ------
+    ConfigError
+        if the directory cannot hold spill files.
+    """
+
+    def __init__(
+        self,
+        backend: Any,
+        host_limit: int | None = None,
+        directory: str | os.PathLike[str] | None = None,
+        device_limit: int | None = None,
+        events: Events | None = None,
+    ) -> None:
+        self.events = Events() if events is None else events
+        self._nbytes = backend.nbytes
+        probe = np.empty(1)
+        tiers: list[Tier] = [] if backend.from_host(probe) is probe else [DeviceTier(backend, device_limit)]
+        tiers.append(HostTier(host_limit))
+        if directory is not None:
+            tiers.append(DiskTier(directory))
+        self._ledger = Ledger(tiers)
+        self.limited = any(tier.limit is not None for tier in tiers)
+        """Whether any tier of memory has a limit."""
+        self.spills = directory is not None
+        """Whether there is a disk below the memory."""
+        self.device = self._ledger.host > 0
+        """Whether tasks compute in another memory than the host's."""
+        self._last_run = 0
+        self._waiting = 0
+        self._orphans: deque[int] = deque()
+        self._renew_lock()
+        _MANAGERS.add(self)
+
+    def _renew_lock(self) -> None:
+        # `with self._lock`, never `with self._changed`: Ctrl-C can strike inside Condition.__enter__
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+
+    # Runs
+
+    def open_run(self) -> int:
+        """Start a run: a name for the chunks and tickets that belong together."""
+        with self._lock:
+            self._bury()
+            self._last_run += 1
+            self._ledger.runs[self._last_run] = Run()
+            return self._last_run
+
+    def close_run(self, run: int, keep: Collection[Key] = (), *, torn: bool = False) -> None:
+        """End a run: forget its tickets and all its chunks but those in `keep`, which `forget` drops.
+
+        `torn` says that it was interrupted anywhere, and makes the sums anew from what there is.
+        """
+        with self._lock:
+            ledger = self._ledger
+            mine = ledger.runs[run]
+            mine.open = False
+            mine.expected.clear()
+            for ticket in tuple(mine.tickets):
+                ledger.close(ticket)
+            if torn:
+                ledger.sum_up()
+            for key in [key for key in mine.held if key not in keep]:
+                ledger.remove(mine.held[key])
+            if not mine.held:
+                del ledger.runs[run]
+            self._bury()
+            self._changed.notify_all()
+        self._empty_trash()
+
+    def abandon(self, run: int) -> None:
+        """Forget all of a run that failed or was interrupted anywhere, even inside this class."""
+        if run in self._ledger.runs:
+            self.close_run(run, torn=True)
+
+    def holds(self, run: int, key: Key) -> bool:
+        """Whether a chunk exists, wherever it is."""
+        return key in self._ledger.runs[run].held
+
+    def forget(self, run: int) -> None:
+        """Drop what a closed run kept. Safe in a finalizer, which may strike in any thread at any line."""
+        self._orphans.append(run)
+        if self._lock.acquire(blocking=False):  # else whoever works here next buries it
+            try:
+                self._bury()
+                self._changed.notify_all()
+            finally:
+                self._lock.release()
+            self._empty_trash()
+
+    def wake(self) -> None:
+        """Make waiting admissions look again whether they are cancelled."""
+        with self._lock:
+            self._changed.notify_all()
+
+    # Tickets
+
+    def admit(
+        self,
+        run: int,
+        keys: tuple[Key, ...],
+        *,
+        load: int = 0,
+        work: int = 0,
+        wait: bool = True,
+        evict: bool = True,
+        overdraw: bool = False,
+        cancelled: Callable[[], bool] = bool,
+    ) -> Ticket | None:
+        """Reserve everything a task needs, at once: room for `work`, for `load`, and for the `keys` not yet raised.
+
+        The keys are pinned until `release`. None if `cancelled` or, without `wait`, if there is no room now.
+
+        Parameters
+        ----------
+        wait : for running tasks to release theirs
+        evict : whether chunks may move down to make room
+        overdraw : do not wait but exceed the limit, as a task must that runs inside another task
+
+        Raises
+        ------
+        MemoryLimitError
+            if there can never be room.
+        SpillError
+            if there could be room but for the disk.
+        """
+        spill_error: SpillError | None = None
+        while True:
+            with self._lock:
+                self._bury()
+                if cancelled():
+                    return None
+                ledger = self._ledger
+                mine = ledger.runs[run]
+                needs, lifts = ledger.needs(mine, keys, load, work)
+                short = self.limited and ledger.short(needs)
+                if not short:
+                    return ledger.grant(Ticket(run, keys, needs, lifts))
+                ledger.refuse_giants(mine, keys, needs, lifts)
+                moves = self._begin(needs, [mine.held[key] for key in keys]) if evict and not spill_error else []
+                if not moves:
+                    if overdraw:
+                        return ledger.grant(Ticket(run, keys, needs, lifts))
+                    if not wait:
+                        return None
+                    self._wait(needs, spill_error)
+                    spill_error = None
+                    continue
+            spill_error = self._carry_all(moves)
+
+    def reserve(self, run: int, nbytes: int, *, overdraw: bool = False) -> Ticket:
+        """Reserve host memory for the length of a run; waits and raises like `admit`."""
+        spill_error: SpillError | None = None
+        while True:
+            with self._lock:
+                ledger = self._ledger
+                needs = {ledger.host: nbytes}
+                if ledger.short(needs):
+                    ledger.refuse_giants(ledger.runs[run], (), needs, {})
+                moves = [] if spill_error else self._begin(needs)
+                if not moves:
+                    if overdraw or not ledger.short(needs):
+                        return ledger.grant(Ticket(run, (), needs, {}, whole_run=True))
+                    self._wait(needs, spill_error)
+                    spill_error = None
+                    continue
+            spill_error = self._carry_all(moves)
+
+    def grow(self, ticket: Ticket, nbytes: int) -> None:
+        """Reserve more host memory for a running task. Chunks are spilled for it, but it does not wait: others may
+        wait for this task, so where nothing can be spilled the limit is exceeded."""
+        spill_error: SpillError | None = None
+        while True:
+            with self._lock:
+                ledger = self._ledger
+                moves = [] if spill_error else self._begin({ledger.host: nbytes})
+                if not moves:
+                    ticket.reserved[ledger.host] = ticket.reserved.get(ledger.host, 0) + nbytes
+                    ledger.tiers[ledger.host].count(reserved=nbytes)
+                    return
+            spill_error = self._carry_all(moves)
+
+    def take(self, ticket: Ticket) -> dict[Key, Chunk]:
+        """The chunks a ticket has pinned, raised to where tasks compute.
+
+        Raises
+        ------
+        SpillError
+            if a spill file is not what was written.
+        """
+        held = self._ledger.runs[ticket.run].held
+        return {key: self._lift(held[key], ticket) for key in ticket.keys}
+
+    def release(self, ticket: Ticket) -> None:
+        """Give back what is left of a reservation and unpin its keys."""
+        with self._lock:
+            self._ledger.close(ticket)
+            if self._waiting:
+                self._changed.notify_all()
+
+    # Chunks
+
+    def put(self, run: int, key: Key, chunk: Chunk, ticket: Ticket | None = None, foreign: Collection[int] = ()) -> int:
+        """Hold a chunk; return its bytes. It takes its room out of `ticket`, or waits for room without one.
+
+        Parameters
+        ----------
+        foreign : owners of memory (`buffers.roots`) that the chunk must not share: the arrays a task has loaded
+        """
+        chunk = settle(chunk, self._ledger.owners, foreign)
+        nbytes = int(sum(map(self._nbytes, chunk)))
+        if ticket is None:
+            own = self.admit(run, (), work=nbytes)
+            assert own is not None  # nothing cancels it
+            try:
+                return self.put(run, key, chunk, own)
+            finally:
+                self.release(own)
+        with self._lock:
+            ledger = self._ledger
+            mine = ledger.runs[run]
+            if key in mine.held:
+                raise ValueError(f"chunk {key} of run {run} exists already")
+            if nbytes > ticket.reserved.get(0, 0):
+                left = format_bytes(ticket.reserved.get(0, 0))
+                raise MemoryLimitError(f"chunk {key} takes {format_bytes(nbytes)} of the {left} reserved for its task")
+            mine_owned = roots(chunk)
+            if not mine_owned.isdisjoint(ledger.owners):  # another thread put the same array meanwhile
+                chunk = tuple(array.copy() for array in chunk)
+                mine_owned = roots(chunk)
+            fixed = any(array.dtype.hasobject for array in chunk)
+            ledger.spend(ticket, nbytes)
+            ledger.add(Held(run, key, chunk, nbytes, mine_owned, fixed, mine.expected.pop(key, [])))
+        return nbytes
+
+    def fetch(self, run: int, key: Key) -> Chunk:
+        """A chunk for a reader outside any task, where tasks compute; it stays there if there is room."""
+        ticket = self.admit(run, (key,), overdraw=True)
+        assert ticket is not None  # nothing cancels it
+        try:
+            return self.take(ticket)[key]
+        finally:
+            self.release(ticket)
+
+    def drop(self, run: int, key: Key) -> None:
+        """Forget a chunk and free its bytes wherever they are."""
+        with self._lock:
+            ledger = self._ledger
+            entry = ledger.runs[run].held[key]
+            level = entry.level
+            ledger.remove(entry)
+            if self._waiting:
+                self._changed.notify_all()
+        self._empty_trash()
+        if self.events:
+            self.events.emit(Dropped(monotonic(), run, key, ledger.tiers[level].name, entry.nbytes))
+
+    def expect(self, run: int, keys: Iterable[Key], position: int) -> None:
+        """Tell that the task at `position` of a run will read these chunks, which may not exist yet."""
+        with self._lock:
+            mine = self._ledger.runs[run]
+            for key in keys:
+                if key in mine.held:
+                    mine.held[key].uses.append(position)
+                else:
+                    mine.expected.setdefault(key, []).append(position)
+
+    def used(self, run: int, keys: Iterable[Key], position: int) -> None:
+        """Tell that the task at `position` has read these chunks."""
+        with self._lock:
+            held = self._ledger.runs[run].held
+            for key in keys:
+                if key in held and position in held[key].uses:
+                    held[key].uses.remove(position)
+
+    def relieve(self) -> int:
+        """Move every unpinned chunk out of the memory where tasks compute; return the bytes freed.
+
+        For when the device runs out of memory although the sums say otherwise.
+        """
+        freed = 0
+        while True:
+            with self._lock:
+                ledger = self._ledger
+                found = ledger.victims(0, 1)
+                if not found or ledger.tiers[1].short(found[0].nbytes) > 0:
+                    return freed
+                move = Move(found[0], 0, 1)
+                ledger.begin(move)
+            if self._carry_all([move]) is not None:
+                return freed
+            freed += move.entry.nbytes
+
+    # Reports
+
+    def states(self) -> tuple[TierState, ...]:
+        """The bytes of every tier, from the fastest to the slowest."""
+        with self._lock:
+            return tuple(tier.state() for tier in self._ledger.tiers)
+
+    def tell(self, run: int) -> None:
+        """Emit a `MemoryState`, if anybody listens."""
+        if self.events:
+            self.events.emit(MemoryState(monotonic(), run, self.states()))
+
+    # With the lock
+
+    def _begin(self, needs: dict[int, int], spared: Collection[Held] = ()) -> list[Move]:
+        moves = self._ledger.plan_moves(needs, spared)
+        for move in moves:
+            self._ledger.begin(move)
+        return moves
+
+    def _end(self, move: Move) -> None:
+        if move in self._ledger.moves:
+            self._ledger.end(move)
+            self._changed.notify_all()
+
+    def _wait(self, needs: dict[int, int], spill_error: SpillError | None) -> None:
+        """Wait until something is released, or raise if nobody is left who could."""
+        others = sum(run.open for run in self._ledger.runs.values()) - 1
+        if not self._ledger.working() and self._waiting >= others:
+            raise self._ledger.no_room(needs, spill_error)
+        self._waiting += 1
+        try:
+            self._changed.wait()
+        finally:
+            self._waiting -= 1
+
+    def _bury(self) -> None:
+        """Drop what finalizers have asked for."""
+        while self._orphans:
+            number = self._orphans.popleft()
+            run = self._ledger.runs.get(number)
+            if run is not None:
+                for entry in tuple(run.held.values()):
+                    self._ledger.remove(entry)
+                del self._ledger.runs[number]
+
+    # Without the lock
+
+    def _carry_all(self, moves: list[Move]) -> SpillError | None:
+        """Carry out moves; if the disk refuses one, it and the rest are given up, and its error is returned."""
+        try:
+            for move in moves:
+                self._carry(move)
+        except SpillError as error:
+            return error
+        finally:
+            with self._lock:
+                for move in moves:
+                    self._end(move)
+            self._empty_trash()
+        return None
+
+    def _carry(self, move: Move) -> None:
+        """Move a chunk one tier down. If that fails it stays; so it does if it was pinned meanwhile."""
+        entry, ledger = move.entry, self._ledger
+        src, dst = ledger.tiers[move.src], ledger.tiers[move.dst]
+        start = monotonic()
+        written = 0
+        payload: Any = entry.file if dst is ledger.disk else None
+        if payload is None:
+            payload = self._convert(entry, src, dst)
+            written = entry.nbytes
+        with self._lock:
+            self._end(move)
+            if dst is ledger.disk and entry.file is None:
+                ledger.keep_file(entry, payload)
+            if entry.gone:
+                ledger.drop_file(entry)
+            elif not entry.pins:
+                ledger.place(entry, move.dst, payload, set())
+            dst.moved_in += written
+            dst.moves_in += 1
+        if self.events:
+            now = monotonic()
+            self.events.emit(Moved(now, entry.run, entry.key, src.name, dst.name, written, now - start))
+
+    def _convert(self, entry: Held, src: Tier, dst: Tier) -> Any:
+        chunk = src.get(entry.key, entry.payload)
+        try:
+            return dst.put(entry.key, chunk)
+        except SpillError:
+            with self._lock:
+                freed = self._ledger.drop_spare_files()
+            if not freed:
+                raise
+            self._empty_trash()
+            return dst.put(entry.key, chunk)
+
+    def _lift(self, entry: Held, ticket: Ticket) -> Chunk:
+        """Raise a pinned chunk to the first tier; its room is in the ticket."""
+        ledger = self._ledger
+        with self._lock:
+            while entry.level and entry.busy:
+                self._changed.wait()
+            src = ledger.tiers[entry.level]
+            if not entry.level:
+                ledger.spend(ticket, ticket.lifts.pop(entry.key, 0))
+                chunk: Chunk = entry.payload
+                return chunk
+            entry.busy = True
+        start = monotonic()
+        try:
+            chunk = ledger.tiers[0].put(entry.key, src.get(entry.key, entry.payload))
+            with self._lock:
+                ledger.spend(ticket, ticket.lifts.pop(entry.key))
+                ledger.place(entry, 0, chunk, roots(chunk))
+                ledger.tiers[0].moved_in += entry.nbytes
+                ledger.tiers[0].moves_in += 1
+        finally:
+            with self._lock:
+                entry.busy = False
+                if entry.gone:
+                    ledger.drop_file(entry)
+                self._changed.notify_all()
+        if self.events:
+            now = monotonic()
+            name = ledger.tiers[0].name
+            self.events.emit(Moved(now, entry.run, entry.key, src.name, name, entry.nbytes, now - start))
+        return chunk
+
+    def _empty_trash(self) -> None:
+        disk, trash = self._ledger.disk, self._ledger.trash
+        while trash and disk is not None:
+            try:
+                file = trash.pop()
+            except IndexError:  # another thread was faster
+                return
+            disk.drop(file)
+
+    def _after_fork(self) -> None:
+        """In a child: the runs and threads of the parent are not here, and its files are not ours to delete."""
+        self._renew_lock()
+        self._waiting = 0
+        ledger = self._ledger
+        for run in ledger.runs.values():
+            run.tickets.clear()
+            run.open = False
+        ledger.moves.clear()
+        ledger.trash.clear()
+        ledger.sum_up()
+        if ledger.disk is not None:
+            ledger.disk.disown()
+
+
+_MANAGERS: weakref.WeakSet[MemoryManager] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for manager in tuple(_MANAGERS):
+        manager._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,199 @@
+"""A run under way: how one task is admitted and performed, whoever calls."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from gpuarray.cluster.buffers import roots
+from gpuarray.cluster.events import TaskDone, TaskStarted, monotonic
+from gpuarray.cluster.ledger import Ticket
+from gpuarray.cluster.memory import MemoryManager
+from gpuarray.cluster.sizes import format_bytes
+from gpuarray.cluster.task import Key, Plan, Result, Task
+from gpuarray.cluster.window import Node, Window
+from gpuarray.kernels.errors import DeviceMemoryError, MemoryLimitError, TaskError
+
+T = TypeVar("T")
+
+
+class Cancelled(BaseException):
+    """Unwinds a task of a run that has failed already; never leaves the executor."""
+
+
+class Running:
+    """What the tasks of one run share.
+
+    Parameters
+    ----------
+    outer : the run inside whose task this one was started, if any
+    """
+
+    def __init__(self, backend: Any, memory: MemoryManager, plan: Plan, number: int, outer: Running | None) -> None:
+        self.backend, self.memory, self.plan, self.number, self.outer = backend, memory, plan, number, outer
+        self.stopped = False
+        self._kept = frozenset(plan.kept)
+        self._stages = {stage.number: stage for stage in plan.stages}
+
+    def cancelled(self) -> bool:
+        run: Running | None = self
+        while run is not None:
+            if run.stopped:
+                return True
+            run = run.outer
+        return False
+
+    def check(self) -> None:
+        if self.cancelled():
+            raise Cancelled
+
+    def foresee(self, keys: tuple[Key, ...], position: int) -> None:
+        self.memory.expect(self.number, keys, position)
+
+    def in_order(self, window: Window) -> None:
+        """Run every task in this thread."""
+        while (found := window.head()) is not None:
+            if found.missing:
+                raise TaskError(f"internal error: {window.stuck()}")
+            self.check()
+            try:
+                ticket = self.admit(found)
+                assert ticket is not None  # nothing cancels it but an exception
+                window.start(found)
+                try:
+                    self.perform(found, ticket, contextlib.nullcontext(), window.made)
+                finally:
+                    self.memory.release(ticket)
+            except Exception as error:
+                self.explain(error, found.task)
+                raise
+            self.dispose(window.read(found))
+
+    def admit(self, node: Node, *, ahead: bool = False) -> Ticket | None:
+        """Reserve what a task needs. None if it overtakes others and there is no room for it, or on a cancelled run."""
+        task = node.task
+        return self.memory.admit(
+            self.number,
+            task.inputs,
+            load=task.load_nbytes,
+            work=task.work_nbytes,
+            wait=not ahead,
+            evict=not ahead,
+            overdraw=self.outer is not None,
+            cancelled=self.cancelled,
+        )
+
+    def perform(
+        self,
+        node: Node,
+        ticket: Ticket,
+        slot: contextlib.AbstractContextManager[Any],
+        made: Callable[[Iterable[Key]], object],
+    ) -> None:
+        """Load, run and store a task and hold what it keeps.
+
+        Parameters
+        ----------
+        slot : a place among those who may compute
+        made : told which chunks exist now
+        """
+        task, memory, events = node.task, self.memory, self.memory.events
+        if events:
+            events.emit(TaskStarted(monotonic(), self.number, task.key, threading.get_ident()))
+        start = monotonic()
+        chunks = self._twice(lambda: memory.take(ticket)) if task.inputs else {}
+        loaded = task.work.load()
+        loaded_at = monotonic()
+        self.check()
+        with slot:
+            running_at = monotonic()
+            self.check()
+            result = self._twice(lambda: task.work.run(self.backend, loaded, chunks))
+            ran_at = monotonic()
+        self._keep(task, result, ticket, loaded)
+        if task.outputs:
+            made(key for key, _ in task.outputs)
+        self._stage(task, result, ticket)
+        task.work.store(self.backend, result)
+        if memory.limited and task.inputs:
+            memory.used(self.number, task.inputs, node.position)
+        if events:
+            now = monotonic()
+            events.emit(
+                TaskDone(
+                    now,
+                    self.number,
+                    task.key,
+                    threading.get_ident(),
+                    loaded_at - start,
+                    running_at - loaded_at,
+                    ran_at - running_at,
+                    now - ran_at,
+                    task.load_nbytes + task.work_nbytes,
+                )
+            )
+            memory.tell(self.number)
+
+    def dispose(self, keys: list[Key]) -> None:
+        """Drop chunks that nobody reads any more."""
+        for key in keys:
+            self.memory.drop(self.number, key)
+
+    def explain(self, error: BaseException, task: Task) -> None:
+        """Note on an exception which operation it struck, and the line that asked for it."""
+        stage = self._stages.get(task.key[0])
+        label = stage.label if stage else f"stage {task.key[0]}"
+        number = f"task {task.key[1] + 1}" + (f" of {stage.tasks}" if stage else "") if len(task.key) > 1 else "a task"
+        origin = f", asked for at {stage.origin}" if stage and stage.origin else ""
+        error.add_note(f"in {label}, {number}{origin}")
+
+    def _twice(self, function: Callable[[], T]) -> T:
+        """Call; if memory runs out although it was reserved, move all that may move out of the way and call again."""
+        try:
+            return function()
+        except MemoryLimitError:
+            raise
+        except MemoryError:
+            pass  # left before the second try: its traceback holds what the first one had allocated
+        freed = self.memory.relieve()
+        try:
+            return function()
+        except MemoryError as error:
+            tier = self.memory.states()[0]
+            message = (
+                f"{tier.name} memory ran out twice, although only {format_bytes(tier.held)} are held and "
+                f"{format_bytes(tier.reserved)} reserved (limit: {format_bytes(tier.limit) if tier.limit else 'none'}) "
+                f"and {format_bytes(freed)} were moved out; lower {tier.name}_memory, or free what others hold there"
+            )
+            if tier.name == "device":
+                raise DeviceMemoryError(message) from error
+            error.add_note(message)
+            raise
+
+    def _keep(self, task: Task, result: Result, ticket: Ticket, loaded: Any) -> None:
+        """Hold the kept outputs of a task, if they are what it has declared."""
+        if not task.outputs and not result.kept:
+            return
+        made, declared = set(result.kept), {key for key, _ in task.outputs}
+        if made != declared:
+            raise TaskError(f"internal error: a task declared the outputs {sorted(declared)} and made {sorted(made)}")
+        foreign = roots(loaded) if isinstance(loaded, list | tuple) else ()
+        for key, most in task.outputs:
+            chunk = result.kept[key]
+            nbytes = sum(map(self.backend.nbytes, chunk))
+            if nbytes > most:
+                raise TaskError(
+                    f"internal error: output {key} was declared with {format_bytes(most)} ({most} B) and has "
+                    f"{format_bytes(nbytes)} ({nbytes} B)"
+                )
+            if key in self._kept or self.plan.readers(key):
+                self.memory.put(self.number, key, chunk, ticket, foreign)
+
+    def _stage(self, task: Task, result: Result, ticket: Ticket) -> None:
+        """Reserve the host memory through which writes leave a device, where the room of the loads is not enough."""
+        if self.memory.device and self.memory.limited and result.writes:
+            largest = max(self.backend.nbytes(write.array) for write in result.writes)
+            if largest > task.load_nbytes:
+                self.memory.grow(ticket, largest - task.load_nbytes)

@@ -1,0 +1,68 @@
+"""The places that hold chunks: the memory of a device, the memory of the host, files.
+
+A tier takes and gives chunks of NumPy arrays, so any two can exchange them. What it makes of a chunk, its payload,
+is its own affair. `MemoryManager` decides what lies where; a tier only counts and converts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpuarray.cluster.events import TierState
+from gpuarray.cluster.task import Chunk, Key
+
+
+class Tier:
+    """A place with a limit and what is held and reserved there. The base class is the host's memory."""
+
+    name = "host"
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        self.held = self.reserved = self.peak = self.moved_in = self.moves_in = 0
+
+    def put(self, key: Key, chunk: Chunk) -> Any:
+        """Make a payload of a chunk of NumPy arrays."""
+        return chunk
+
+    def get(self, key: Key, payload: Any) -> Chunk:
+        """The chunk of NumPy arrays that a payload stands for."""
+        chunk: Chunk = payload
+        return chunk
+
+    def drop(self, payload: Any) -> None:
+        """Free what a payload takes beyond Python's objects."""
+
+    def short(self, nbytes: int) -> int:
+        """How many bytes must go before `nbytes` fit; not positive if they do."""
+        return 0 if self.limit is None else self.held + self.reserved + nbytes - self.limit
+
+    def count(self, held: int = 0, reserved: int = 0) -> None:
+        self.held += held
+        self.reserved += reserved
+        total = self.held + self.reserved
+        if total > self.peak:
+            self.peak = total
+
+    def state(self) -> TierState:
+        return TierState(self.name, self.held, self.reserved, self.limit, self.peak, self.moved_in, self.moves_in)
+
+
+class HostTier(Tier):
+    """The host's memory: a chunk is its own payload."""
+
+
+class DeviceTier(Tier):
+    """The memory of a backend that has its own."""
+
+    name = "device"
+
+    def __init__(self, backend: Any, limit: int | None = None) -> None:
+        super().__init__(limit)
+        self._backend = backend
+
+    def put(self, key: Key, chunk: Chunk) -> Chunk:
+        return tuple(self._backend.from_host(array) for array in chunk)
+
+    def get(self, key: Key, payload: Chunk) -> Chunk:
+        return tuple(self._backend.to_host(array) for array in payload)
