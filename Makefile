@@ -18,7 +18,7 @@ STAMP = $(VENV)/.installed-
 endif
 need = $(if $(STAMP),$(STAMP)$(1))
 
-.PHONY: demo test check format bench gpu docker clean help
+.PHONY: demo test check format bench gpu docker docker-cuda clean help
 
 help:
 	@echo "make demo    compute on an array larger than the memory it may use, and draw it"
@@ -27,7 +27,7 @@ help:
 	@echo "make format  format the code and mend what can be mended"
 	@echo "make bench   run the benchmarks        (BENCH_ARGS=...)"
 	@echo "make gpu     run the tests that need a GPU"
-	@echo "make docker  build the CPU image       (BASE_IMAGE=...)"
+	@echo "make docker  build the CPU image, docker-cuda the CUDA image       (BASE_IMAGE=...)"
 	@echo "make clean   remove everything that was made here"
 
 demo: $(call need,plot)
@@ -59,6 +59,10 @@ gpu: $(call need,test)
 
 docker:
 	docker build --file docker/Dockerfile --tag gpuarray:cpu $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) .
+
+docker-cuda:
+	docker build --file docker/Dockerfile --tag gpuarray:cuda12 --build-arg EXTRAS=io,plot,cluster-cuda12 \
+		--build-arg BASE_IMAGE=$(or $(BASE_IMAGE),nvidia/cuda:12.9.1-base-ubuntu24.04) .
 
 $(VENV)/bin/python:
 	@python=; for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
