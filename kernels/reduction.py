@@ -158,6 +158,8 @@ def merge_tree(xp: Any, reduction: Reduction, states: Sequence[Any], axes: tuple
     The tree depends on the number of states alone, so its result has the same bits wherever they come from.
     """
     shape = states[0].shape
+    if all(shape[a] == 1 for a in axes):
+        return tuple(states)
     kept = tuple(a for a in range(len(shape)) if a not in axes)
     order = kept + tuple(sorted(axes))
     cells = math.prod(shape[a] for a in axes)

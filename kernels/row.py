@@ -47,8 +47,8 @@ class Elementwise:
     `code` is the operation on scalars, as Python text that Numba compiles for CPU and CUDA. It is looked up by the
     kinds of the loop's operands (one letter if they agree: ``"f"``; else one each: ``"fi"``); where there is none,
     the operation is only interpreted. Division by zero must not raise: compile with ``error_model="numpy"``, without
-    ``fastmath`` flags that assume finite numbers. The text may name `math`, `cmath`, `np` dtypes (``np.float32(...)``), the
-    functions of `gpuarray.kernels.scalar`, `gpuarray.kernels.functions` and `gpuarray.kernels.philox`, and
+    ``fastmath`` flags that assume finite numbers. The text may name `math`, `cmath`, `np` dtypes (``np.float32(...)``),
+    the functions of `gpuarray.kernels.scalar`, `gpuarray.kernels.functions` and `gpuarray.kernels.philox`, and
 
     =============  ==========================================================================
     ``{0}, {1}``   the operands, which have exactly the loop's dtypes
@@ -254,6 +254,8 @@ def as_scalar(value: Any, dtype: DType) -> Any:
 
     Raises OverflowError for an integer that does not fit, as NumPy does.
     """
+    if isinstance(value, np.generic) and value.dtype == dtype:
+        return value
     if type(value) is int and dtype.kind in "iu":
         return dtype.type(value)
     with np.errstate(all="ignore"):

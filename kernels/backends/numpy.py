@@ -1,0 +1,78 @@
+"""NumPy: the host's own memory, and the backend wherever there is no GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpuarray.kernels import interpreter
+from gpuarray.kernels.backends.base import Cuts
+from gpuarray.kernels.program import Program
+
+Array = np.ndarray[Any, Any]
+
+
+class NumPyBackend:
+    """NumPy arrays; programs are interpreted, or compiled by Numba where `compiled` says so and Numba can."""
+
+    name = "numpy"
+    xp: Any = np
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        return np.empty(shape, dtype)
+
+    def from_host(self, array: Array) -> Array:
+        return array
+
+    def to_host(self, array: Array) -> Array:
+        return array
+
+    def nbytes(self, array: Array) -> int:
+        return int(array.nbytes)
+
+    def elementwise(
+        self, program: Program, operands: Sequence[Any], shape: tuple[int, ...], *, compiled: bool, out: Any = None
+    ) -> Array:
+        if compiled and _supported(program):
+            from gpuarray.kernels import elementwise
+
+            return elementwise.run(program, operands, shape, out)
+        result: Array = interpreter.elementwise(np, program, operands, shape, out)
+        return result
+
+    def reduce(
+        self,
+        program: Program,
+        reduction: str,
+        operands: Sequence[Any],
+        shape: tuple[int, ...],
+        cuts: tuple[Cuts, ...],
+        *,
+        compiled: bool,
+    ) -> tuple[Array, ...]:
+        if compiled and _supported(program):
+            from gpuarray.kernels import reduce
+
+            states: tuple[Array, ...] = reduce.run(program, reduction, operands, shape, cuts)
+            return states
+        return interpreter.reduce(np, program, reduction, operands, shape, cuts)
+
+    def combine(self, reduction: str, states: Sequence[Array], axes: tuple[int, ...], **parameters: Any) -> Array:
+        result: Array = interpreter.combine(np, reduction, states, axes, **parameters)
+        return result
+
+    def scan(self, name: str, array: Array, axis: int, carry: Array | None, dtype: np.dtype[Any]) -> Array:
+        result: Array = interpreter.scan(np, name, array, axis, carry, dtype)
+        return result
+
+
+def _supported(program: Program) -> bool:
+    """Whether Numba can compile it; imported here because Numba takes a second to import."""
+    from gpuarray.kernels import compile
+
+    return compile.supported(program)
+
+
+BACKEND = NumPyBackend()
