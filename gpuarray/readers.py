@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from gpuarray.graph.grid import Region, as_slices
+from gpuarray.cluster.task import Chunk, Key
+from gpuarray.graph.grid import Region, as_slices, shape_of, size_of, touching
+from gpuarray.graph.leaves import Stored
 
 
 class ArrayReader:
@@ -26,3 +29,31 @@ class ArrayReader:
 
     def disk_nbytes(self, region: Region) -> int:
         return 0
+
+
+class KeptReader:
+    """Chunks that an earlier run left in its executor's memory: what `persist` returns reads from here."""
+
+    name = "persisted"
+    in_memory = False
+
+    def __init__(self, chunks: Mapping[Key, Chunk], leaf: Stored) -> None:
+        self.chunks, self.leaf = chunks, leaf
+
+    def read(self, region: Region) -> np.ndarray[Any, Any]:
+        leaf = self.leaf
+        touched = list(touching(leaf.chunks, region))
+        if len(touched) == 1:
+            number, inside, _ = touched[0]
+            view: np.ndarray[Any, Any] = self.chunks[leaf.stage, leaf.output, number][0][inside]
+            return view
+        out = np.empty(shape_of(region), leaf.dtype)
+        for number, inside, at in touched:
+            out[at] = self.chunks[leaf.stage, leaf.output, number][0][inside]
+        return out
+
+    def read_nbytes(self, region: Region) -> int:
+        return size_of(region) * self.leaf.dtype.itemsize
+
+    def disk_nbytes(self, region: Region) -> int:
+        return self.read_nbytes(region)

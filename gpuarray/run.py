@@ -7,21 +7,23 @@ execute    the executor streams the tasks; chunks go to the sinks, or stay in th
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gpuarray import config
-from gpuarray.cluster.task import Chunk, Key
+from gpuarray.cluster.sizes import format_bytes
+from gpuarray.errors import MemoryLimitError
+from gpuarray.executors import current
 from gpuarray.graph.grid import Chunks, Region, as_slices
-from gpuarray.graph.leaves import Stored
+from gpuarray.graph.leaves import Source, Stored
 from gpuarray.graph.node import Node
-from gpuarray.kernels import backends
 from gpuarray.plan import direct
 from gpuarray.plan.build import RunPlan, build
 from gpuarray.plan.policy import policy
+from gpuarray.readers import KeptReader
 
 
 class ArraySink:
@@ -47,32 +49,23 @@ class ArraySink:
 
 def make_plan(roots: Sequence[Node], sinks: Sequence[Any]) -> RunPlan:
     """Plan a run under the settings in force."""
-    settings = config.get()
+    engine = current()
     reserved = sum(s.nbytes for s in sinks if s is not None and s.in_memory)
-    return build(roots, sinks, settings.host_limit(), settings.thread_count(), policy(settings.compile), reserved)
+    return build(roots, sinks, engine.limit, engine.threads, policy(config.get().compile), reserved)
 
 
-def execute(plan: RunPlan) -> dict[Key, Chunk]:
-    """Run a plan on the executor in force."""
-    from gpuarray.executors import current
-
-    return current().run(plan)
-
-
-def run(roots: Sequence[Node], sinks: Sequence[Any]) -> tuple[Node, ...]:
-    """Plan and execute; return the leaves that stand for what was kept."""
-    plan = make_plan(roots, sinks)
-    execute(plan)
-    return plan.stored
+def run(roots: Sequence[Node], sinks: Sequence[Any]) -> None:
+    """Compute every root into its sink."""
+    current().executor.run(make_plan(roots, sinks))
 
 
 def compute_nodes(roots: Sequence[Node]) -> list[np.ndarray[Any, Any]]:
     """The results as NumPy arrays, in one run that does shared work once."""
-    limit = config.get().host_limit()
-    small = direct.order_if_small(roots, limit)
+    engine = current()
+    small = direct.order_if_small(roots, engine.limit)
     if small is not None:
-        return direct.compute(small, roots, backends.get("numpy"))
-    check_fits(roots, limit)
+        return direct.compute(small, roots, engine.backend)
+    check_fits(roots, engine.limit)
     results = [np.empty(n.shape, n.dtype) for n in roots]
     run(roots, [ArraySink(r) for r in results])
     return results
@@ -80,10 +73,7 @@ def compute_nodes(roots: Sequence[Node]) -> list[np.ndarray[Any, Any]]:
 
 def check_fits(roots: Sequence[Node], limit: int) -> None:
     """Refuse results that do not fit before memory is asked for."""
-    from gpuarray.cluster.sizes import format_bytes
-    from gpuarray.errors import MemoryLimitError
-
-    total = sum(int(np.prod(n.shape, dtype=object)) * n.dtype.itemsize for n in roots)
+    total = sum(math.prod(n.shape) * n.dtype.itemsize for n in roots)
     if total > limit:
         shapes = ", ".join(f"{n.shape} {n.dtype}" for n in roots)
         raise MemoryLimitError(
@@ -93,25 +83,13 @@ def check_fits(roots: Sequence[Node], limit: int) -> None:
         )
 
 
-class Holder:
-    """Keeps the chunks of a persisted result in the memory manager for as long as a node refers to it."""
-
-    def __init__(self, keys: Sequence[Key], drop: Callable[[Sequence[Key]], None]) -> None:
-        self.keys = tuple(keys)
-        weakref.finalize(self, drop, self.keys)
-
-
 def persist_nodes(roots: Sequence[Node]) -> list[Node]:
-    """Compute results and keep them where they are; return leaves that stand for them."""
-    from gpuarray.executors import current
-
-    executor = current()
+    """Compute results and keep them in the executor's memory; return sources that read them."""
+    engine = current()
     plan = make_plan(roots, [None] * len(roots))
-    executor.run(plan)
-    leaves = []
+    kept = engine.executor.run(plan)
+    sources: list[Node] = []
     for leaf in plan.stored:
         assert isinstance(leaf, Stored)
-        keys = [key for key in plan.kept if key[:2] == (leaf.stage, leaf.output)]
-        holder = Holder(keys, executor.drop)
-        leaves.append(Stored(leaf.stage, leaf.output, leaf.shape, leaf.dtype, leaf.parts, leaf.chunks, holder))
-    return leaves
+        sources.append(Source(KeptReader(kept, leaf), leaf.shape, leaf.dtype, leaf.chunks))
+    return sources

@@ -12,18 +12,18 @@ from gpuarray.graph.select import Indices
 
 
 class Compress(Node):
-    """The elements of a 1-d array where a mask is true. `counts` says how many each of the `parts` of the input has."""
+    """The elements of a 1-d array where a mask is true. `counts` says how many each of the `sections` of the input has."""
 
-    __slots__ = ("counts", "edges", "parts")
+    __slots__ = ("counts", "edges", "sections")
 
-    def __init__(self, parts: Lengths, counts: tuple[int, ...], input: Node, mask: Node) -> None:
-        self.parts, self.counts = parts, counts
+    def __init__(self, sections: Lengths, counts: tuple[int, ...], input: Node, mask: Node) -> None:
+        self.sections, self.counts = sections, counts
         self.edges = np.cumsum((0, *counts))
         self.shape, self.dtype, self.inputs = (sum(counts),), input.dtype, (input, mask)
         self.chunks = (Lengths.of([n for n in counts if n] or [0]),)
 
     def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Compress(self.parts, self.counts, *inputs)
+        made: Node = Compress(self.sections, self.counts, *inputs)
         return made
 
     def _source(self, out: Region) -> tuple[range, int]:
@@ -33,7 +33,7 @@ class Compress(Node):
             return range(0), 0
         first = int(np.searchsorted(self.edges, r[0], side="right")) - 1
         last = int(np.searchsorted(self.edges, r[-1], side="right")) - 1
-        return range(self.parts.edge(first), self.parts.edge(last + 1)), int(self.edges[first])
+        return range(self.sections.edge(first), self.sections.edge(last + 1)), int(self.edges[first])
 
     def regions(self, out: Region) -> tuple[Region, ...]:
         span = (self._source(out)[0],)

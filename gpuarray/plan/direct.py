@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpuarray.graph.elementwise import Map
-from gpuarray.graph.grid import Lengths, whole
+from gpuarray.graph.grid import as_slices, whole
 from gpuarray.graph.leaves import Const, Index, Source
 from gpuarray.graph.move import Assign, Concat, Rechunk, Reshape
 from gpuarray.graph.node import Node, toposort
@@ -76,7 +76,9 @@ def evaluate(node: Node, backend: Any, inputs: list[Any]) -> Any:
         return index(node, backend)
     if isinstance(node, Scan):
         return backend.scan(node.op, inputs[0], node.axis, None, node.dtype)
-    return node.evaluate(backend, whole(node.shape), *inputs)
+    out = whole(node.shape)
+    wanted = [a[as_slices(r)] for a, r in zip(inputs, node.regions(out), strict=True)]
+    return node.evaluate(backend, out, *wanted)
 
 
 def apply(node: Map, backend: Any, inputs: list[Any]) -> Any:
@@ -113,5 +115,3 @@ def index(node: Index, backend: Any) -> Any:
         made = made[..., None] + np.arange(n, dtype=np.int64) * s
     return backend.from_host(made)
 
-
-__all__ = ["Lengths", "compute", "order_if_small"]
