@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from gpuarray import _origin, config, errors
+from gpuarray import _origin, config, creation, elementwise, errors, indexing, reductions
 from gpuarray._version import __version__
+from gpuarray.array import NDArray, asarray
+from gpuarray.creation import *  # noqa: F403
+from gpuarray.reductions import *  # noqa: F403
 
-__all__ = ["__version__", "config", "errors"]
-
+globals().update(elementwise.FUNCTIONS)
 _origin.check()
