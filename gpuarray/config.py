@@ -96,7 +96,7 @@ class Settings:
         played on the CPU, for tests
     device_memory : bytes that a run may hold on one device; None: what the device has free
     host_memory : bytes that a run may hold in host memory; None: 60 % of what is available when it starts
-    spill_directory : where chunks go that fit in neither; None: a folder in the system's temporary folder
+    spill_directory : where chunks go that fit in neither, in a private folder; None: the system's temporary folder
     chunk_bytes : the size that ``chunks="auto"`` aims at
     threads : CPU threads; None: one for every processor this process may run on
     progress : True, False, or ``"auto"``: a bar after two seconds on a terminal and in a notebook
@@ -125,11 +125,8 @@ class Settings:
         return self.threads or available_threads()
 
     def spill_path(self) -> Path:
-        """The folder for chunks that fit in no memory; it may not exist yet."""
-        if self.spill_directory is not None:
-            return Path(self.spill_directory)
-        user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
-        return Path(tempfile.gettempdir()) / f"gpuarray{user}"
+        """The folder in which a run makes a private one for chunks that fit in no memory; it may not exist yet."""
+        return Path(self.spill_directory or tempfile.gettempdir())
 
     def cache_path(self) -> Path:
         """The folder for compiled kernels; it may not exist yet."""
