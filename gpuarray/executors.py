@@ -45,15 +45,8 @@ def current() -> Engine:
 
 def make(settings: config.Settings) -> Engine:
     from gpuarray.cluster.local import LocalExecutor
-    from gpuarray.cluster.progress import ProgressBar
 
     limit, threads = settings.host_limit(), settings.thread_count()
     backend = backends.get("numpy")
-    executor = LocalExecutor(
-        backend,
-        host_limit=limit,
-        directory=settings.spill_path(),
-        threads=threads,
-        subscribers=[ProgressBar(lambda: config.get().progress)],
-    )
+    executor = LocalExecutor(backend, host_limit=limit, directory=settings.spill_path(), threads=threads)
     return Engine(executor, backend, limit, threads)

@@ -200,10 +200,11 @@ def masked(x: NDArray, key: Key) -> Node:
             f"in an array of shape {x.shape}"
         )
     lazy = mask if isinstance(mask, NDArray) else asarray(mask)
-    if others or mask.ndim != x.ndim or mask.ndim == 0:
+    if mask.ndim == 0:  # a new axis in front, of length one or zero
+        chosen = np.zeros(int(bool(lazy)), dtype=np.int64)
+        return advanced(basic(x.node, (None, *[slice(None)] * x.ndim)), (chosen, *key[:at], *key[at + 1 :]))
+    if others or mask.ndim != x.ndim:
         found = np.nonzero(lazy.compute())
-        if mask.ndim == 0:
-            return advanced(basic(x.node, (None, *([slice(None)] * x.ndim))), (found[0] * 0, *key[:at], *key[at + 1 :]))
         return advanced(x.node, (*key[:at], *found, *key[at + 1 :]))
     return compress(x.node, lazy)
 

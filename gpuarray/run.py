@@ -8,13 +8,15 @@ execute    the executor streams the tasks; chunks go to the sinks, or stay in th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gpuarray import config
+from gpuarray.cluster.progress import progress_bars
 from gpuarray.cluster.sizes import format_bytes
+from gpuarray.cluster.task import Chunk, Key
 from gpuarray.errors import MemoryLimitError
 from gpuarray.executors import current
 from gpuarray.graph.grid import Chunks, Region, as_slices
@@ -41,7 +43,7 @@ class ArraySink:
 
     def target(self, region: Region, backend: Any) -> Any:
         """Memory that a kernel may write a region to directly, where the backend's memory is the host's."""
-        return self.array[as_slices(region)] if backend.xp is np else None
+        return self.array[(*as_slices(region), ...)] if backend.xp is np else None
 
     def write(self, region: Region, array: np.ndarray[Any, Any]) -> None:
         self.array[as_slices(region)] = array
@@ -56,7 +58,13 @@ def make_plan(roots: Sequence[Node], sinks: Sequence[Any]) -> RunPlan:
 
 def run(roots: Sequence[Node], sinks: Sequence[Any]) -> None:
     """Compute every root into its sink."""
-    current().executor.run(make_plan(roots, sinks))
+    execute(make_plan(roots, sinks))
+
+
+def execute(plan: RunPlan) -> Mapping[Key, Chunk]:
+    """Run a plan on the executor in force, with a progress bar where one is wanted."""
+    kept: Mapping[Key, Chunk] = current().executor.run(plan, progress_bars(config.get().progress))
+    return kept
 
 
 def compute_nodes(roots: Sequence[Node]) -> list[np.ndarray[Any, Any]]:
@@ -85,9 +93,8 @@ def check_fits(roots: Sequence[Node], limit: int) -> None:
 
 def persist_nodes(roots: Sequence[Node]) -> list[Node]:
     """Compute results and keep them in the executor's memory; return sources that read them."""
-    engine = current()
     plan = make_plan(roots, [None] * len(roots))
-    kept = engine.executor.run(plan)
+    kept = execute(plan)
     sources: list[Node] = []
     for leaf in plan.stored:
         assert isinstance(leaf, Stored)

@@ -40,9 +40,6 @@ class Source(Node):
     def label(self) -> str:
         return self.reader.name
 
-    def nbytes(self, out: Region) -> int:
-        return self.reader.read_nbytes(out)
-
 
 class Const(Node):
     """One typed value: a scalar argument of a kernel."""

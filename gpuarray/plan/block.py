@@ -86,7 +86,7 @@ def needs(block: Block, into: frozenset[Value] = frozenset()) -> Needs:
     for k, (value, _) in enumerate(block.values.items()):
         node, region = value
         if isinstance(node, Source):
-            load += node.nbytes(region)
+            load += node.reader.read_nbytes(region)
             size[value] = 0
             continue
         if isinstance(node, Stored):

@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from typing import Any
 
 from gpuarray.cluster.task import Chunk, Key
+from gpuarray.readers import ArrayReader, KeptReader
+from gpuarray.run import ArraySink
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles work, but hands over what stands for memory of this process."""
+
+    def persistent_id(self, obj: Any) -> Any:
+        if isinstance(obj, (ArraySink, ArrayReader, KeptReader)):
+            shared[id(obj)] = obj
+            return id(obj)
+        return None
+
+
+class _Unpickler(pickle.Unpickler):
+    def persistent_load(self, pid: Any) -> Any:
+        return shared[pid]
+
+
+shared: dict[int, Any] = {}
+
+
+def pickled(work: Any) -> Any:
+    """The work as another process would get it."""
+    buffer = io.BytesIO()
+    _Pickler(buffer).dump(work)
+    return _Unpickler(io.BytesIO(buffer.getvalue())).load()
 
 
 class Serial:
     """Runs a plan in order and checks what it promises: inputs exist, bytes are as declared, readers are counted."""
 
-    def __init__(self, backend: Any, *, pickled: bool = False) -> None:
-        self.backend, self.pickled = backend, pickled
+    def __init__(self, backend: Any, *, through_pickle: bool = False) -> None:
+        self.backend, self.through_pickle = backend, through_pickle
         self.peak = 0
 
     def run(self, plan: Any, subscribers: Any = ()) -> dict[Key, Chunk]:
         chunks: dict[Key, Chunk] = {}
         left: dict[Key, int] = {}
         for task in plan.tasks():
-            work = pickle.loads(pickle.dumps(task.work)) if self.pickled else task.work
+            work = pickled(task.work) if self.through_pickle else task.work
             assert all(key in chunks for key in task.inputs), f"{task.key} reads what is not there"
             result = work.run(self.backend, work.load(), {key: chunks[key] for key in task.inputs})
             declared = dict(task.outputs)
