@@ -112,7 +112,8 @@ def copysign(typingctx: Any, magnitude: Any, sign: Any) -> Any:
         return None
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        function = builder.module.declare_intrinsic("llvm.copysign", [arguments[0].type])
+        kind = arguments[0].type
+        function = builder.module.declare_intrinsic("llvm.copysign", [kind], ir.FunctionType(kind, [kind, kind]))
         return builder.call(function, arguments)
 
     return magnitude(magnitude, magnitude), generate
