@@ -62,16 +62,18 @@ def _number(value: object, name: str) -> int:
         if digits.isdecimal():  # exact, however large
             return int(digits) * unit
         number = float(digits) * unit
-    elif isinstance(value, bool) or type(value).__name__ == "bool_" or not isinstance(value, numbers.Real):
+        if unit > 1 and math.isfinite(number):
+            return int(number)  # 0.1 GB is a size, if not to the byte
+    elif isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ConfigError(f"{name}={value!r} is not a size; {_WAY_OUT}")
     elif isinstance(value, numbers.Integral):
         return int(value)
     else:
         number = float(value)
-        if number != number // 1:  # NaN too
-            raise ConfigError(f"{name}={value!r} is not a whole number of bytes; {_WAY_OUT}")
     if not math.isfinite(number):
         raise ConfigError(f"{name}={value!r} is not finite; {_WAY_OUT}")
+    if number != int(number):
+        raise ConfigError(f"{name}={value!r} is not a whole number of bytes; {_WAY_OUT}")
     return int(number)
 
 

@@ -94,5 +94,6 @@ class Plan(Protocol):
 class Executor(Protocol):
     """Runs a plan. `local`, `distributed` and `futures` are three."""
 
-    def run(self, plan: Plan, subscribers: Iterable[Any] = ()) -> dict[Key, Chunk]:
-        """Run every task; return the chunks in `plan.kept`. On any failure nothing is left running or on disk."""
+    def run(self, plan: Plan, subscribers: Iterable[Any] = ()) -> Mapping[Key, Chunk]:
+        """Run every task; return the chunks in `plan.kept`, which live as long as the mapping. On any failure
+        nothing is left running or on disk."""
