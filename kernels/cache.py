@@ -50,7 +50,7 @@ def set_folder(path: str | os.PathLike[str] | None) -> None:
 
 
 def folder() -> Path:
-    """Where generated kernels lie: what `set_folder` said, else $GPUARRAY_CACHE_DIRECTORY, else the user's cache folder.
+    """Where generated kernels lie: what `set_folder` said, else $GPUARRAY_CACHE_DIRECTORY, else the user's cache.
 
     Numba's cache files hold machine code, so a folder that another user owns or can write to is not used, and one that
     cannot be written to either: a private temporary folder, gone at exit, takes its place.

@@ -25,10 +25,10 @@ SOURCES = ("gpuarray", "kernels", "cluster")
 OPTIONAL = {"cupy", "cupyx", "dask_cuda", "rmm", "kvikio", "mpi4py"}
 HEAVY = ("numba", "distributed", "zarr", "dask", "yaml", "tqdm", "matplotlib", "h5py", "xarray", "scipy", "cupy")
 
-IMPORT_EVERYTHING = """
+IMPORT_EVERYTHING = f"""
 import importlib, pathlib, pkgutil, sys
 import gpuarray
-optional = {optional!r}
+optional = {OPTIONAL!r}
 names = [m.name for m in pkgutil.walk_packages(gpuarray.__path__, "gpuarray.") if not m.name.endswith("__main__")]
 for name in names:
     try:
@@ -39,7 +39,7 @@ for name in names:
 assert "kernels" not in sys.modules and "cluster" not in sys.modules, "imported under another project's name"
 print(pathlib.Path(gpuarray.__file__).parent)
 print(len(names))
-""".format(optional=OPTIONAL)
+"""
 
 
 def run(*command: object, cwd: Path, **environment: str) -> str:
