@@ -37,7 +37,7 @@ def read(path: Path) -> Iterator[tuple[str, object, str]]:
         if not isinstance(value, yaml.ScalarNode):
             raise _error(path, value, f"{name} is a list or a mapping; a setting is one text or number")
         try:
-            constructed = plain.construct_object(value)  # type: ignore[no-untyped-call]
+            constructed = plain.construct_object(value)
         except (yaml.YAMLError, ValueError, OverflowError) as error:
             raise _error(path, value, f"{name}={value.value!r} cannot be read ({_first(error)}); quote it") from None
         yield name, constructed, _place(path, value)

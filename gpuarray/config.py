@@ -65,10 +65,11 @@ def _threads(value: object, name: str) -> int:
 def _progress(value: object, name: str) -> bool | Literal["auto"]:
     if isinstance(value, bool):
         return value
-    words: dict[object, bool | Literal["auto"]] = {"auto": "auto"}
-    words |= dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
-    if isinstance(value, str) and value.lower() in words:
-        return words[value.lower()]
+    word = value.lower() if isinstance(value, str) else None
+    if word == "auto":
+        return "auto"
+    if word in ("true", "yes", "on", "1", "false", "no", "off", "0"):
+        return word in ("true", "yes", "on", "1")
     raise ConfigError(f'{name}={value!r} is no choice; write "auto", True or False')
 
 
