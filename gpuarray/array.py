@@ -186,7 +186,9 @@ class NDArray:
                 raise ValueError(
                     f"the truth value of an array of shape {self.shape} is ambiguous; use a.any() or a.all()"
                 )
-            raise TypeError(f"only arrays with one element can be converted by {what}(), this one has shape {self.shape}")
+            raise TypeError(
+                f"only arrays with one element can be converted by {what}(), this one has shape {self.shape}"
+            )
         if self._value is None:
             self._value = run.compute_nodes([self._node])[0]
         return self._value.reshape(())
@@ -206,7 +208,8 @@ class NDArray:
     def __index__(self) -> int:
         if self.dtype.kind not in "iu" or self.ndim != 0:
             raise TypeError(
-                f"only integer arrays without dimensions are indices, this one has shape {self.shape} and dtype {self.dtype}"
+                f"only integer arrays without dimensions are indices; this one has shape {self.shape} "
+                f"and dtype {self.dtype}"
             )
         return operator.index(self._scalar("index")[()])
 
@@ -277,7 +280,9 @@ def asarray(obj: Any, dtype: Any = None, chunks: ChunksLike = "auto", *, copy: b
     """
     if isinstance(obj, NDArray):
         made = obj if isinstance(chunks, str) and chunks == "auto" else obj.rechunk(chunks)
-        return made if dtype is None or np.dtype(dtype) == made.dtype else NDArray(Map("cast", np.dtype(dtype), made.node))
+        return (
+            made if dtype is None or np.dtype(dtype) == made.dtype else NDArray(Map("cast", np.dtype(dtype), made.node))
+        )
     array = np.array(obj, dtype=dtype, copy=copy)
     check_dtype(array.dtype)
     if not array.dtype.isnative:

@@ -19,9 +19,7 @@ Chunks: TypeAlias = int | str | Sequence[Any] | Mapping[int, Any] | None
 """An int for all axes, "auto", or per axis: an int, the lengths, None (as it is), -1 (one chunk), "auto"."""
 
 
-def normalize_chunks(
-    chunks: Chunks, shape: tuple[int, ...], dtype: np.dtype[Any], previous: Cut | None = None
-) -> Cut:
+def normalize_chunks(chunks: Chunks, shape: tuple[int, ...], dtype: np.dtype[Any], previous: Cut | None = None) -> Cut:
     """The chunks that a user's `chunks` means for an array.
 
     >>> normalize_chunks((2, -1), (5, 3), np.dtype("f8"))
@@ -44,7 +42,9 @@ def per_axis(chunks: Chunks, shape: tuple[int, ...]) -> list[Any]:
         wanted: list[Any] = [None] * len(shape)
         for axis, c in chunks.items():
             if not -len(shape) <= operator.index(axis) < len(shape):
-                raise ChunkError(f"chunks={dict(chunks)!r} names axis {axis}, but the array has {len(shape)} dimensions")
+                raise ChunkError(
+                    f"chunks={dict(chunks)!r} names axis {axis}, but the array has {len(shape)} dimensions"
+                )
             wanted[axis] = c
         return wanted
     if isinstance(chunks, (int, np.integer)) or chunks is None or isinstance(chunks, str):
@@ -92,7 +92,7 @@ def one_axis(c: Any, n: int, axis: int, shape: tuple[int, ...], previous: Cut | 
 
 
 def fill_auto(cut: list[Lengths | None], missing: list[int], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Cut the axes left to us so that a chunk has about `config.chunk_bytes`, nearly cubic, whole axes where they fit."""
+    """Cut the axes left to us: chunks of about `config.chunk_bytes`, nearly cubic, with whole axes where they fit."""
     target = config.get().chunk_bytes // max(1, dtype.itemsize)
     for c in cut:
         if c is not None:

@@ -137,7 +137,7 @@ def advanced(node: Node, key: Key) -> Node:
     if gathered == 0:
         shape.append(flat)
     axis = 0
-    for i, k in enumerate(key):
+    for k in key:
         if k is None:
             shape.append(1)
             continue
@@ -256,7 +256,7 @@ def assigned(base: Node, key: Key, value: Node) -> Node:
     assert isinstance(view, Select)
     # The value seen from the base's axes: integers become axes of length one, negative steps are turned round.
     by_axis: dict[int, tuple[int, range]] = {}
-    for axis, m in enumerate(view.maps):
+    for m in view.maps:
         if isinstance(m, int):
             ranges.append(range(m, m + 1))
             shape.append(1)

@@ -43,7 +43,7 @@ class ArraySink:
 
     def target(self, region: Region, backend: Any) -> Any:
         """Memory that a kernel may write a region to directly, where the backend's memory is the host's."""
-        return self.array[(*as_slices(region), ...)] if backend.xp is np else None
+        return self.array[as_slices(region) or ...] if backend.xp is np else None
 
     def write(self, region: Region, array: np.ndarray[Any, Any]) -> None:
         self.array[as_slices(region)] = array

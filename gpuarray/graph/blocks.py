@@ -45,7 +45,9 @@ class MapBlocks(Node):
         return f"map_blocks({getattr(self.function, '__name__', repr(self.function))})"
 
     def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = MapBlocks(self.function, self.keywords, self.with_index, self.dtype, self.chunks, self.cut_as, *inputs)
+        made: Node = MapBlocks(
+            self.function, self.keywords, self.with_index, self.dtype, self.chunks, self.cut_as, *inputs
+        )
         return made
 
     def _index(self, out: Region) -> tuple[int, ...]:

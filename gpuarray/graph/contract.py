@@ -64,7 +64,10 @@ class MatMul(Node):
         # A product of integers or halves is accumulated by NumPy in the result; BLAS may copy a strided operand.
         return nbytes(out, self.dtype) * (2 if len(self.cuts) > 1 else 1)
 
-    def evaluate(self, backend: Any, out: Region, *inputs: Any, so_far: Any = None) -> Any:
+    def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
+        return self.accumulate(backend, out, None, *inputs)
+
+    def accumulate(self, backend: Any, out: Region, so_far: Any, *inputs: Any) -> Any:
         left, right = inputs
         if so_far is None:
             result = backend.empty(shape_of(out), self.dtype)

@@ -27,14 +27,14 @@ class Lengths(Sequence[int]):
     True
     """
 
-    __slots__ = ("_edges", "count", "step", "total")
+    __slots__ = ("_count", "_edges", "step", "total")
 
     def __init__(self, total: int, step: int, edges: tuple[int, ...] | None = None) -> None:
         self.total = total
         self.step = step
         """The length of all chunks but the last, or 0 where they differ."""
         self._edges = edges
-        self.count = len(edges) - 1 if edges is not None else max(1, -(-total // step))
+        self._count = len(edges) - 1 if edges is not None else max(1, -(-total // step))
 
     @classmethod
     def regular(cls, total: int, step: int) -> Lengths:
@@ -62,7 +62,7 @@ class Lengths(Sequence[int]):
         return min(k * self.step, self.total)
 
     def edges(self) -> tuple[int, ...]:
-        return self._edges if self._edges is not None else tuple(self.edge(k) for k in range(self.count + 1))
+        return self._edges if self._edges is not None else tuple(self.edge(k) for k in range(self._count + 1))
 
     def span(self, k: int) -> range:
         return range(self.edge(k), self.edge(k + 1))
@@ -70,8 +70,8 @@ class Lengths(Sequence[int]):
     def find(self, i: int) -> int:
         """The chunk that holds position `i`."""
         if self._edges is None:
-            return min(i // self.step, self.count - 1)
-        return min(bisect_right(self._edges, i) - 1, self.count - 1)
+            return min(i // self.step, self._count - 1)
+        return min(bisect_right(self._edges, i) - 1, self._count - 1)
 
     def touched(self, r: range) -> range:
         """The chunks between the first and the last position of `r`."""
@@ -82,14 +82,14 @@ class Lengths(Sequence[int]):
         return min(self.step, self.total) if self._edges is None else max(b - a for a, b in pairwise(self._edges))
 
     def __len__(self) -> int:
-        return self.count
+        return self._count
 
     @overload
     def __getitem__(self, k: int) -> int: ...
     @overload
     def __getitem__(self, k: slice) -> tuple[int, ...]: ...
     def __getitem__(self, k: int | slice) -> int | tuple[int, ...]:
-        picked = range(self.count)[k]
+        picked = range(self._count)[k]
         if isinstance(picked, range):
             return tuple(self.edge(i + 1) - self.edge(i) for i in picked)
         return self.edge(picked + 1) - self.edge(picked)
@@ -108,9 +108,9 @@ class Lengths(Sequence[int]):
         return Lengths, (self.total, self.step, self._edges)
 
     def __repr__(self) -> str:
-        if self.count <= 8:
+        if self._count <= 8:
             return repr(tuple(self))
-        return f"({self[0]}, {self[1]}, {self[2]}, ..., {self[-1]}; {self.count:,} chunks)"
+        return f"({self[0]}, {self[1]}, {self[2]}, ..., {self[-1]}; {self._count:,} chunks)"
 
 
 Chunks: TypeAlias = tuple[Lengths, ...]

@@ -83,7 +83,7 @@ class Index(Node):
 
 
 class Stored(Node):
-    """The result of an earlier stage, held in chunks by the cluster. `parts` are the dtypes of a state of several arrays."""
+    """The result of an earlier stage, held in chunks by the cluster; `parts` as in `Node.parts`."""
 
     __slots__ = ("_parts", "holder", "output", "stage")
 

@@ -132,33 +132,24 @@ class Reshape(Node):
         return 2 * nbytes(self.regions(out)[0], self.dtype)
 
     def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
-        xp, (array,), (box,) = backend.xp, inputs, self.regions(out)
+        (array,), (box,) = inputs, self.regions(out)
         if any(not r for r in out):
             return backend.empty(shape_of(out), self.dtype)
-        flat_lengths, picks, full = [], [], []
-        for old, new in self.groups:
-            flat_lengths.append(math.prod(len(box[a]) for a in old))
-            if len(old) == len(new) == 1:
-                picks.append(None)
-                full.append(True)
-                continue
-            shape, region = [self.shape[a] for a in new], [out[a] for a in new]
-            start = flat_position([self.inputs[0].shape[a] for a in old], [box[a][0] for a in old])
-            positions = flat_positions(shape, region)
-            picks.append((shape, region, start, positions))
-            full.append(False)
-        array = array.reshape(tuple(flat_lengths))
-        for k, pick in enumerate(picks):
-            if pick is None:
-                continue
-            _, region, start, positions = pick
-            lo, hi = int(positions[0]) - start, int(positions[-1]) - start + 1
-            at: tuple[Any, ...] = (slice(None),) * k
-            if hi - lo == len(positions):
-                array = array[(*at, slice(lo, hi))]
-            else:
-                array = xp.take(array, xp.asarray(positions - start), axis=k)
+        array = array.reshape(tuple(math.prod(len(box[a]) for a in old) for old, _ in self.groups))
+        for k, (old, new) in enumerate(self.groups):
+            if not len(old) == len(new) == 1:
+                array = self._pick(backend, array, k, [box[a] for a in old], [out[a] for a in new])
         return array.reshape(shape_of(out))
+
+    def _pick(self, backend: Any, array: Any, k: int, box: list[range], region: list[range]) -> Any:
+        """Of one group, which is axis `k` of `array`, the elements of the region among those of its box."""
+        old, new = self.groups[k]
+        start = flat_position([self.inputs[0].shape[a] for a in old], [r[0] for r in box])
+        positions = flat_positions([self.shape[a] for a in new], region) - start
+        at = (slice(None),) * k
+        if positions[-1] - positions[0] + 1 == len(positions):
+            return array[(*at, slice(int(positions[0]), int(positions[-1]) + 1))]
+        return backend.xp.take(array, backend.xp.asarray(positions), axis=k)
 
 
 def axis_groups(old: Shape, new: Shape) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
@@ -230,7 +221,7 @@ def box_of(shape: list[int], flat: range) -> list[range]:
         return [range(0) for _ in shape]
     first, last = list(np.unravel_index(flat[0], shape)), list(np.unravel_index(flat[-1], shape))
     box: list[range] = []
-    for axis, n in enumerate(shape):
+    for axis in range(len(shape)):
         lo, hi = int(first[axis]), int(last[axis])
         box.append(range(lo, hi + 1))
         if lo != hi:

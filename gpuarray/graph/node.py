@@ -15,6 +15,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +26,7 @@ from gpuarray.graph.grid import Chunks, Region, Shape, nbytes
 class Interned(type):
     """Equal nodes are one object: equality is identity, and common subexpressions are shared without a search."""
 
-    _made: weakref.WeakValueDictionary[tuple[Any, ...], Any] = weakref.WeakValueDictionary()
+    _made: ClassVar[weakref.WeakValueDictionary[tuple[Any, ...], Any]] = weakref.WeakValueDictionary()
     _lock = threading.RLock()
 
     def __call__(cls, *args: Any) -> Any:
@@ -98,12 +99,15 @@ class Node(metaclass=Interned):
         return ()
 
     def pieces(self, out: Region) -> Iterator[tuple[Region, ...]] | None:
-        """Regions of the inputs to go through one after another, for a result that accumulates (or None).
-
-        `evaluate` is then called once per piece with the result so far as the keyword ``so_far``."""
+        """Regions of the inputs to go through one after another with `accumulate`, or None to `evaluate` at once."""
         return None
 
+    def accumulate(self, backend: Any, out: Region, so_far: Any, *inputs: Any) -> Any:
+        """Take in one piece (see `pieces`); `so_far` is None for the first."""
+        raise NotImplementedError(type(self).__name__)
+
     def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
+        """The result over a region, from the inputs over `regions` of it."""
         raise NotImplementedError(type(self).__name__)
 
 
@@ -136,8 +140,9 @@ def rewrite(rule: Callable[[Node], Node | None], *roots: Node) -> tuple[Node, ..
 
 def from_line_of(old: Node, new: Node) -> Node:
     """`new`, said to come from the user's line that asked for `old` unless it is from one already."""
-    if not getattr(new, "origin", "") and getattr(old, "origin", ""):
-        new.origin = old.origin
+    line: str = getattr(old, "origin", "")
+    if line and not getattr(new, "origin", ""):
+        new.origin = line
     return new
 
 
@@ -146,9 +151,9 @@ _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 def users_line() -> str:
     """``file.py:12``: the innermost caller outside this package."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_HERE):
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     if frame is None:
         return ""
     return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"

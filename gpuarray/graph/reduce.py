@@ -21,7 +21,7 @@ Parameters = tuple[tuple[str, Any], ...]
 
 
 class Reduce(Node):
-    """A reduction over axes, which keep length one. Inputs: the values, and a mask or the positions where it takes them."""
+    """A reduction over axes, which keep length one. Inputs: the values, and a mask or positions if it takes them."""
 
     __slots__ = ("axes", "op", "parameters")
 
@@ -83,9 +83,7 @@ class Partial(Node):
         return f"{self.op}({inner})" if inner != "copy" else self.op
 
     def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Partial(
-            self.op, self.cuts, self.domain, self.program, self.operands, self.compiled, *inputs
-        )
+        made: Node = Partial(self.op, self.cuts, self.domain, self.program, self.operands, self.compiled, *inputs)
         return made
 
     def reduced(self, out: Region) -> Region:
@@ -101,7 +99,7 @@ class Partial(Node):
 
     def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
         domain = self.reduced(out)
-        cuts = []
+        cuts: list[tuple[int, ...] | None] = []
         for k, r, d in zip(self.cuts, out, domain, strict=True):
             if k is None:
                 cuts.append(None)
@@ -115,9 +113,7 @@ class Partial(Node):
             tuple(cuts),
             compiled=self.compiled,
         )
-        every = tuple(
-            slice(None, None, 1 if k is None else r.step) for k, r in zip(self.cuts, out, strict=True)
-        )
+        every = tuple(slice(None, None, 1 if k is None else r.step) for k, r in zip(self.cuts, out, strict=True))
         return tuple(s[every] for s in states)
 
 

@@ -59,7 +59,9 @@ class Scan(Node):
             at[self.axis] = slice(self.cuts.edge(piece) - start, self.cuts.edge(piece + 1) - start)
             part = array[tuple(at)]
             at[self.axis] = slice(k, k + 1)
-            scanned.append(backend.scan(self.op, part, self.axis, None if carry is None else carry[tuple(at)], self.dtype))
+            scanned.append(
+                backend.scan(self.op, part, self.axis, None if carry is None else carry[tuple(at)], self.dtype)
+            )
         whole = scanned[0] if len(scanned) == 1 else backend.xp.concatenate(scanned, axis=self.axis)
         at[self.axis] = slice(r.start - start, r.stop - start, r.step)
         return whole[tuple(at)]

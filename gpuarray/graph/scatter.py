@@ -12,7 +12,7 @@ from gpuarray.graph.select import Indices
 
 
 class Compress(Node):
-    """The elements of a 1-d array where a mask is true. `counts` says how many each of the `sections` of the input has."""
+    """The elements of a 1-d array where a mask is true. `counts` says how many each of its `sections` has."""
 
     __slots__ = ("counts", "edges", "sections")
 

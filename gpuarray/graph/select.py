@@ -51,6 +51,9 @@ class Indices:
         return self.array[r.start : r.stop : r.step] if r else self.array[:0]
 
 
+VIEW, TAKE = "view", "take"
+"""The labels of a `Select` that copies nothing, and of one with index arrays, which does."""
+
 AxisMap: TypeAlias = int | tuple[int, range] | tuple[int, Indices]
 """What happens to one axis of the input: fixed at a position, or read along an axis of the result."""
 
@@ -84,7 +87,7 @@ class Select(Node):
     @property
     def label(self) -> str:
         gathers = any(not isinstance(m, int) and isinstance(m[1], Indices) for m in self.maps)
-        return "take" if gathers else "view"
+        return TAKE if gathers else VIEW
 
     def with_inputs(self, *inputs: Node) -> Node:
         made: Node = Select(self.shape, self.maps, *inputs)
@@ -106,7 +109,7 @@ class Select(Node):
 
     def workspace(self, out: Region) -> int:
         # A gather copies, a slice is a view; the result itself is counted by the caller either way.
-        return nbytes(out, self.dtype) if self.label == "take" else 0
+        return nbytes(out, self.dtype) if self.label == TAKE else 0
 
     def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
         (array,) = inputs
@@ -148,10 +151,8 @@ class Select(Node):
         return array, axes
 
 
-def _pointwise(
-    xp: Any, array: Any, axes: list[int], axis: int, along: list[tuple[int, Any]]
-) -> tuple[Any, list[int]]:
-    """Index the axes of `array` that stand for the result's `axis` together, as NumPy does with several index arrays."""
+def _pointwise(xp: Any, array: Any, axes: list[int], axis: int, along: list[tuple[int, Any]]) -> tuple[Any, list[int]]:
+    """Index the axes of `array` that stand for `axis` of the result together, as NumPy does with index arrays."""
     here = [k for k, a in enumerate(axes) if a == axis]
     positions = [xp.asarray(p) for _, p in along]
     array = xp.moveaxis(array, here, range(len(here)))[tuple(positions)]

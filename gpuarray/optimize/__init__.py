@@ -17,7 +17,7 @@ PASSES: tuple[Pass, ...] = (
     simplify.views,
     reductions.to_trees,
 )
-"""What changes the graph. Then `stages.cut` decides which results are kept, and `fuse` makes one kernel of each tree."""
+"""What changes the graph. Then `stages.groups` decides which results are kept, and `fuse` makes kernels."""
 
 
 def optimize(*roots: Node) -> tuple[Node, ...]:

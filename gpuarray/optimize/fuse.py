@@ -108,7 +108,7 @@ def below(trees: tuple[Node, ...], cut: Set[Node]) -> list[Node]:
 
 
 def too_long(*roots: Node) -> frozenset[Node]:
-    """Where trees of over MAX_STEPS operations are cut: below the operation that would exceed it, longest input first."""
+    """Where trees of over MAX_STEPS operations are cut: below the one that exceeds it, the longest input first."""
     steps: dict[Node, int] = {}
     cut: set[Node] = set()
     for node in toposort(*roots):

@@ -6,6 +6,7 @@ What is a cell depends on the chunks alone, never on memory or workers, and so d
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from gpuarray.graph.elementwise import Map
 from gpuarray.graph.grid import Chunks, Lengths
@@ -72,8 +73,7 @@ def split(lengths: Lengths, step: int) -> Lengths:
     """Cut every chunk into pieces of `step`."""
     if lengths.step and lengths.step % step == 0:
         return Lengths.regular(lengths.total, step)
-    edges = lengths.edges()
-    cut = [e for lo, hi in zip(edges, edges[1:], strict=False) for e in range(lo, hi, step)]
+    cut = [e for lo, hi in pairwise(lengths.edges()) for e in range(lo, hi, step)]
     return Lengths.between([*cut, lengths.total])
 
 

@@ -13,7 +13,7 @@ LIGHT = 64
 
 
 def drop_rechunks(*roots: Node) -> tuple[Node, ...]:
-    """Chunks are a promise about results, which the plan keeps when it writes them; between operations they are nobody's."""
+    """Chunks are a promise about results, kept when those are written; between operations they are nobody's."""
     return rewrite(lambda node: node.inputs[0] if isinstance(node, Rechunk) else None, *roots)
 
 

@@ -18,7 +18,6 @@ from gpuarray.graph.reduce import Partial
 from gpuarray.graph.select import Select
 from gpuarray.optimize.simplify import LIGHT
 
-
 HEAVY = 10**6
 """More work than any elementwise operation is."""
 LARGE = 2**16

@@ -8,11 +8,11 @@ from typing import Any
 
 from gpuarray.cluster.task import Chunk, Key, Result, Write
 from gpuarray.graph.elementwise import Fused
-from gpuarray.graph.grid import Region, number_of, shape_of, size_of, touching
+from gpuarray.graph.grid import Region, shape_of, size_of, touching
 from gpuarray.graph.leaves import Const, Source, Stored
 from gpuarray.graph.move import Concat, Rechunk
 from gpuarray.graph.node import Node
-from gpuarray.graph.select import Select
+from gpuarray.graph.select import VIEW, Select
 
 Value = tuple[Node, Region]
 """A node's result over a region."""
@@ -103,7 +103,9 @@ def needs(block: Block, into: frozenset[Value] = frozenset()) -> Needs:
         for freed in last[k]:
             held -= size[freed]
     # A wanted view is copied when it is kept or written.
-    copies = sum(node.nbytes(r) for node, r in block.wanted if is_view(node, block.values[node, r]) or isinstance(node, Source))
+    copies = sum(
+        node.nbytes(r) for node, r in block.wanted if is_view(node, block.values[node, r]) or isinstance(node, Source)
+    )
     return Needs(tuple(inputs.items()), load, max(peak, held + copies))
 
 
@@ -120,7 +122,7 @@ def is_view(node: Node, inputs: tuple[Value, ...]) -> bool:
     """Whether a node's result is a view of its input, and takes no memory."""
     if isinstance(node, Concat):
         return sum(bool(size_of(r)) for _, r in inputs) == 1
-    return isinstance(node, (Rechunk, Const)) or (isinstance(node, Select) and node.label == "view")
+    return isinstance(node, (Rechunk, Const)) or (isinstance(node, Select) and node.label == VIEW)
 
 
 def last_uses(block: Block) -> list[list[Value]]:
@@ -196,7 +198,7 @@ def _accumulate(node: Node, region: Region, backend: Any, chunks: Mapping[Key, C
     for regions in node.pieces(region) or ():
         block = expand(zip(node.inputs, regions, strict=True))
         inputs = compute(block, backend, read_sources(block), chunks)
-        result = node.evaluate(backend, region, *inputs, so_far=result)
+        result = node.accumulate(backend, region, result, *inputs)
     return result
 
 
@@ -271,6 +273,3 @@ class BlockWork:
     def store(self, backend: Any, result: Result) -> None:
         for write in result.writes:
             write.sink.write(write.region, backend.to_host(write.array))
-
-
-__all__ = ["Block", "BlockWork", "Needs", "compute", "expand", "needs", "number_of"]

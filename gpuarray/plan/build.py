@@ -100,7 +100,7 @@ class RunPlan:
         done = {s.number: bytearray(s.tasks) for s in self.program}
         for stage in self._last_first():
             for number in range(stage.tasks):
-                stack = [] if done[stage.number][number] else [(stage, number, None)]
+                stack: list[tuple[Stage, int, Task | None]] = [(stage, number, None)]
                 while stack:
                     at, k, task = stack.pop()
                     if done[at.number][k]:

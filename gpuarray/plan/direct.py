@@ -114,4 +114,3 @@ def index(node: Index, backend: Any) -> Any:
     for n, s in zip(node.shape, node.strides, strict=True):
         made = made[..., None] + np.arange(n, dtype=np.int64) * s
     return backend.from_host(made)
-

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from gpuarray.kernels.program import Program
 from gpuarray.optimize.fuse import Policy
 
 WORTH = 2e8
-"""Scalar operations from which a kernel is compiled: about a quarter of a second of interpreting, the price of compiling."""
+"""Scalar operations from which a kernel is compiled: a quarter of a second of interpreting, the price of compiling."""
 
 
 def policy(setting: str) -> Policy:
@@ -20,6 +19,3 @@ def policy(setting: str) -> Policy:
     if setting == "never":
         return lambda program, elements: False
     return lambda program, elements: elements * (1 + program.cost) >= WORTH
-
-
-__all__ = ["WORTH", "Policy", "Program", "policy"]

@@ -8,23 +8,30 @@ large ones are split until a task fits its share of the memory limit and every t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
+from gpuarray.cluster.sizes import format_bytes
 from gpuarray.graph.blocks import MapBlocks
 from gpuarray.graph.grid import Chunks, Lengths, Region, count, region_at, size_of
 from gpuarray.graph.leaves import Source
-from gpuarray.graph.node import Node
+from gpuarray.graph.move import Concat, Reshape
+from gpuarray.graph.node import Node, toposort
 from gpuarray.graph.reduce import Partial
-from gpuarray.graph.scan import Scan
+from gpuarray.graph.scatter import Compress, Scatter
+from gpuarray.graph.select import TAKE
 from gpuarray.kernels.errors import MemoryLimitError
 from gpuarray.plan.block import Needs, Value, expand, needs
 
 SMALL = 512 * 1024
 """Elements below which a task is put together with its neighbours: under a millisecond of work."""
+MOST = 10_000
+"""Tasks that are looked at one by one before a run."""
+UNEVEN = (Concat, Reshape, Compress, Scatter)
+"""Nodes whose inputs' regions are not the same size everywhere; so are views through index arrays."""
 PER_THREAD = 4
 """Tasks per thread that work is split into where it is large enough, so that threads finish together."""
 
@@ -250,22 +257,26 @@ def largest_task(grid: Chunks) -> int:
 
 
 def check(nodes: Sequence[Node], grid: Chunks, budget: Budget) -> None:
-    """Refuse a stage one of whose tasks does not fit, with the numbers."""
-    number = largest_task(grid)
-    need = needs(expand(wanted(nodes, region_at(grid, number))))
-    if need.total <= budget.hard:
-        return
-    from gpuarray.cluster.sizes import format_bytes
+    """Refuse a stage one of whose tasks does not fit, with the numbers.
 
+    Where a task's bytes depend on where it is (an index array, the seam of a concatenation), every task is looked at.
+    """
+    numbers: Iterable[int] = (largest_task(grid),)
+    if any(isinstance(n, UNEVEN) or n.label == TAKE for n in toposort(*nodes)):
+        numbers = range(min(count(grid), MOST))
+    for number in numbers:
+        need = needs(expand(wanted(nodes, region_at(grid, number))))
+        if need.total > budget.hard:
+            raise refusal(nodes, grid, number, need, budget)
+
+
+def refusal(nodes: Sequence[Node], grid: Chunks, number: int, need: Needs, budget: Budget) -> MemoryLimitError:
     kept = sum(n for _, n in need.inputs)
     label = " and ".join(dict.fromkeys(n.label for n in nodes))
     region = ", ".join(f"{r.start}:{r.stop}" for r in region_at(grid, number))
-    raise MemoryLimitError(
+    return MemoryLimitError(
         f"{label} on the region [{region}] needs {format_bytes(need.total)} ({format_bytes(kept)} of earlier results, "
         f"{format_bytes(need.load)} read, {format_bytes(need.work)} of results and temporaries), more than the "
         f"{format_bytes(budget.hard)} that are left of the memory limit, and it cannot be split further. "
         f"Use smaller chunks than {tuple(c.largest for c in grid)}, or raise host_memory (device_memory on a GPU)."
     )
-
-
-__all__ = ["Budget", "Scan", "Tiling", "check", "result_chunks", "result_region", "tile", "wanted"]
