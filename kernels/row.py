@@ -134,7 +134,7 @@ class Elementwise:
         dtype = operand if isinstance(operand, np.dtype) else np.dtype(getattr(operand, "dtype", operand))
         if dtype.kind not in self.kinds or dtype.char in "gG":
             raise self._unsupported(operands)
-        return dtype
+        return dtype.newbyteorder("=")
 
     def _widened(self, operands: tuple[Operand, ...], known: tuple[Any, ...]) -> tuple[Any, ...]:
         """A Python integer that does not fit the other operand's integer dtype makes the comparison wider."""
@@ -258,5 +258,7 @@ def as_scalar(value: Any, dtype: DType) -> Any:
         return value
     if type(value) is int and dtype.kind in "iu":
         return dtype.type(value)
+    if type(value) is float and dtype.char == "d":
+        return np.float64(value)
     with np.errstate(all="ignore"):
         return np.asarray(value).astype(dtype)[()]

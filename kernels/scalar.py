@@ -14,33 +14,33 @@ import math
 import numpy as np
 
 
-def rint(x, big):
+def rint_float(x, big):
     y = math.fabs(x)
     r = (y + big) - big
     return math.copysign(r if y < big else y, x)
 
 
-def floor(x, one, big):
-    r = rint(x, big)
+def floor_float(x, one, big):
+    r = rint_float(x, big)
     return math.copysign(r - one, x) if r > x else r
 
 
-def ceil(x, one, big):
-    r = rint(x, big)
+def ceil_float(x, one, big):
+    r = rint_float(x, big)
     return math.copysign(r + one, x) if r < x else r
 
 
-def trunc(x, one, big):
-    return math.copysign(floor(math.fabs(x), one, big), x)
+def trunc_float(x, one, big):
+    return math.copysign(floor_float(math.fabs(x), one, big), x)
 
 
 def round_decimals(x, power, decimals, big):
     """NumPy's way: scale by a power of ten, round half to even, scale back."""
     if decimals == 0:
-        return rint(x, big)
+        return rint_float(x, big)
     if decimals > 0:
-        return rint(x * power, big) / power
-    return rint(x / power, big) * power
+        return rint_float(x * power, big) / power
+    return rint_float(x / power, big) * power
 
 
 def round_decimals_complex(x, power, decimals, big):
@@ -63,7 +63,7 @@ def floor_divide(a, b, one, big):
     if mod != 0 and (b < 0) != (mod < 0):
         div = div - one
     if div != 0:
-        whole = floor(div, one, big)
+        whole = floor_float(div, one, big)
         return whole + one if div - whole > one / (one + one) else whole
     return math.copysign(div, a / b)
 
