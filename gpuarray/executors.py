@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpuarray import config
-from gpuarray.kernels import backends
+from gpuarray.kernels import backends, cache
 
 KEPT = 8
 """Executors that are remembered; one more makes the one used longest ago go, once nothing it keeps is referred to."""
@@ -46,6 +46,7 @@ def current() -> Engine:
 def make(settings: config.Settings) -> Engine:
     from gpuarray.cluster.local import LocalExecutor
 
+    cache.set_folder(settings.cache_path())
     limit, threads = settings.host_limit(), settings.thread_count()
     backend = backends.get("numpy")
     executor = LocalExecutor(backend, host_limit=limit, directory=settings.spill_path(), threads=threads)

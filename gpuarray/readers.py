@@ -22,7 +22,7 @@ class ArrayReader:
         self.array = array
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        return self.array[as_slices(region)]
+        return self.array[as_slices(region) or ...]
 
     def read_nbytes(self, region: Region) -> int:
         return 0
@@ -45,11 +45,11 @@ class KeptReader:
         touched = list(touching(leaf.chunks, region))
         if len(touched) == 1:
             number, inside, _ = touched[0]
-            view: np.ndarray[Any, Any] = self.chunks[leaf.stage, leaf.output, number][0][inside]
+            view: np.ndarray[Any, Any] = self.chunks[leaf.stage, leaf.output, number][0][inside or ...]
             return view
         out = np.empty(shape_of(region), leaf.dtype)
         for number, inside, at in touched:
-            out[at] = self.chunks[leaf.stage, leaf.output, number][0][inside]
+            out[at] = self.chunks[leaf.stage, leaf.output, number][0][inside or ...]
         return out
 
     def read_nbytes(self, region: Region) -> int:

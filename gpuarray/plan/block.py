@@ -211,7 +211,7 @@ def gather(node: Stored, region: Region, backend: Any, chunks: Mapping[Key, Chun
     touched = list(touching(node.chunks, region))
     if len(touched) == 1:
         number, inside, _ = touched[0]
-        arrays = tuple(a[inside] for a in chunks[node.stage, node.output, number])
+        arrays = tuple(a[inside or ...] for a in chunks[node.stage, node.output, number])
     else:
         arrays = tuple(backend.empty(shape_of(region), d) for d in node.fields)
         for number, inside, at in touched:
@@ -254,21 +254,21 @@ class BlockWork:
         writes = []
         for output, (value, sink, array) in enumerate(zip(self.wanted, self.sinks, results, strict=True)):
             if sink is None:
-                kept[self.stage, output, self.number] = self._own(value, block, array, backend)
+                kept[self.stage, output, self.number] = self._own(value, array, backend)
             elif value not in into or array is not into[value]:
                 writes.append(Write(sink, value[1], array))
         return Result(kept, tuple(writes))
 
     @staticmethod
-    def _own(value: Value, block: Block, array: Any, backend: Any) -> Chunk:
+    def _own(value: Value, array: Any, backend: Any) -> Chunk:
         """A chunk that shares memory with nothing, so that its bytes are what it keeps alive."""
         if value[0].parts:
             return tuple(array)
-        if is_view(value[0], block.values[value]) or isinstance(value[0], (Source, Stored)):
-            copy = backend.empty(array.shape, value[0].dtype)
-            copy[...] = array
-            return (copy,)
-        return (array,)
+        if getattr(array, "base", None) is None:
+            return (array,)
+        copy = backend.empty(array.shape, value[0].dtype)
+        copy[...] = array
+        return (copy,)
 
     def store(self, backend: Any, result: Result) -> None:
         for write in result.writes:

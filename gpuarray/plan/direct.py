@@ -77,7 +77,7 @@ def evaluate(node: Node, backend: Any, inputs: list[Any]) -> Any:
     if isinstance(node, Scan):
         return backend.scan(node.op, inputs[0], node.axis, None, node.dtype)
     out = whole(node.shape)
-    wanted = [a[as_slices(r)] for a, r in zip(inputs, node.regions(out), strict=True)]
+    wanted = [a[as_slices(r) or ...] for a, r in zip(inputs, node.regions(out), strict=True)]
     return node.evaluate(backend, out, *wanted)
 
 
