@@ -103,6 +103,7 @@ def _float_unary(name: str) -> Any:
 
 fabs = intrinsic(_float_unary("llvm.fabs"))
 sqrt = intrinsic(_float_unary("llvm.sqrt"))
+round_down = intrinsic(_float_unary("llvm.floor"))
 
 
 @intrinsic

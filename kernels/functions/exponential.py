@@ -1,7 +1,7 @@
 """exp, exp2, expm1, sinh, cosh, tanh in float64.
 
-``x = n ln 2 + r`` with |r| <= 0.35 held in two float64, and ``exp(r) = cosh r + sinh r`` by their minimax polynomials in
-``r**2``. The leading terms are added exactly, so the errors are those of the last rounding and a few hundredths of an ulp.
+``x = n ln 2 + r`` with |r| <= 0.35 held in two float64, and ``exp(r) = cosh r + sinh r`` by their minimax polynomials
+in ``r**2``. The leading terms are added exactly, so the errors are those of the last rounding and little more.
 """
 
 from __future__ import annotations
@@ -54,6 +54,15 @@ def exp(x: float) -> float:
     x = select(x < -746.0, -746.0, x)
     rounded, r, tail = _reduce(x)
     return scale(_exp_reduced(r, tail), rounded)
+
+
+@scalar
+def exp_of_sum(x: float, tail: float) -> float:
+    """``exp(x + tail)`` for |x| <= 1000 and a tail below 2**-40."""
+    rounded, r, r_tail = _reduce(x)
+    tail += r_tail
+    s = r + tail
+    return scale(_exp_reduced(s, tail - (s - r)), rounded)
 
 
 @scalar

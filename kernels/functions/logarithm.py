@@ -26,8 +26,8 @@ _INTEGER_AND_BIAS = 2.0**52 + 1023.0
 _TWICE_BIAS_AND_1 = np.uint64(2047)
 
 # The first parts have 32 bits, so that k times them is exact.
-_LN2_HIGH = float.fromhex("0x1.62e42fee00000p-1")
-_LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
+LN2_HIGH = float.fromhex("0x1.62e42fee00000p-1")
+LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
 _LOG10_2_HIGH = float.fromhex("0x1.3441350a00000p-2")
 _LOG10_2_LOW = float.fromhex("-0x1.0c0219dc1da99p-39")
 _LOG2_E = float.fromhex("0x1.71547652b82fep+0")
@@ -37,12 +37,18 @@ _LOG10_E_TAIL = float.fromhex("0x1.95355baaafad3p-57")
 
 
 @scalar
+def split_normal(x: float) -> tuple[float, float]:
+    """k and m of ``x = 2**k m`` for a normal x > 0."""
+    shifted = float_bits(x) + _TO_SQRT_HALF
+    k = float_from_bits((shifted >> SHIFT_52) | _INTEGER_BITS) - _INTEGER_AND_BIAS
+    return k, float_from_bits((shifted & MANTISSA_BITS) + _SQRT_HALF_BITS)
+
+
+@scalar
 def split(x: float) -> tuple[float, float]:
     """k and m of ``x = 2**k m`` for x > 0, subnormal ones too."""
     small = x < 2.0**-1022
-    shifted = float_bits(select(small, x * 2.0**54, x)) + _TO_SQRT_HALF
-    k = float_from_bits((shifted >> SHIFT_52) | _INTEGER_BITS) - _INTEGER_AND_BIAS
-    m = float_from_bits((shifted & MANTISSA_BITS) + _SQRT_HALF_BITS)
+    k, m = split_normal(select(small, x * 2.0**54, x))
     return select(small, k - 54.0, k), m
 
 
@@ -61,22 +67,27 @@ def _rest(f: float, half_square: float) -> float:
 
 
 @scalar
-def _with_edges(x: float, result: float) -> float:
+def with_edges(x: float, result: float) -> float:
     """`result` for finite x > 0; what IEEE says for the others."""
     result = select(x > 0.0, result, select(x == 0.0, -INF, NAN))
     return select(x < INF, result, x)
 
 
 @scalar
-def log(x: float) -> float:
-    k, m = split(x)
+def log_of_parts(k: float, m: float) -> float:
+    """``log(2**k m)``."""
     f = m - 1.0
     half_square = 0.5 * f * f
-    high = k * _LN2_HIGH
+    high = k * LN2_HIGH
     t = high + f
     lost = f - (t - high)
-    result = t + (lost - (half_square - fma(k, _LN2_LOW, _rest(f, half_square))))
-    return _with_edges(x, result)
+    return t + (lost - (half_square - fma(k, LN2_LOW, _rest(f, half_square))))
+
+
+@scalar
+def log(x: float) -> float:
+    k, m = split(x)
+    return with_edges(x, log_of_parts(k, m))
 
 
 @scalar
@@ -96,7 +107,7 @@ def log2(x: float) -> float:
     p = high * _LOG2_E
     rest = fma(high, _LOG2_E, -p) + fma(low, _LOG2_E, high * _LOG2_E_TAIL)
     t = k + p
-    return _with_edges(x, t + ((p - (t - k)) + rest))
+    return with_edges(x, t + ((p - (t - k)) + rest))
 
 
 @scalar
@@ -107,7 +118,7 @@ def log10(x: float) -> float:
     rest = fma(high, _LOG10_E, -p) + fma(low, _LOG10_E, high * _LOG10_E_TAIL)
     power = k * _LOG10_2_HIGH
     t = power + p
-    return _with_edges(x, t + ((p - (t - power)) + fma(k, _LOG10_2_LOW, rest)))
+    return with_edges(x, t + ((p - (t - power)) + fma(k, _LOG10_2_LOW, rest)))
 
 
 @scalar
@@ -123,10 +134,10 @@ def log1p(x: float) -> float:
     correction = 0.5 * lost_u * float_from_bits((_TWICE_BIAS_AND_1 - exponent) << SHIFT_52)
     correction *= fma(f, fma(f, 1.0 - f, -1.0), 1.0)
     half_square = 0.5 * f * f
-    high = k * _LN2_HIGH
+    high = k * LN2_HIGH
     t = high + f
     lost = f - (t - high)
-    result = t + (lost - (half_square - (fma(k, _LN2_LOW, correction) + _rest(f, half_square))))
+    result = t + (lost - (half_square - (fma(k, LN2_LOW, correction) + _rest(f, half_square))))
     result = select(x > -1.0, result, select(x == -1.0, -INF, NAN))
     result = select(x < INF, result, x)
     return select(fabs(x) < 2.0**-54, x, result)

@@ -36,9 +36,8 @@ MANTISSA_BITS = np.uint64((1 << 52) - 1)
 SHIFT_1 = np.uint64(1)
 SHIFT_52 = np.uint64(52)
 SHIFT_62 = np.uint64(62)
-TWO_BITS = np.uint64(2)
 
-# ln 2 as the sum of two float64. `x - n * LN2` is exact after the first fma, for x is then a multiple of LN2's last bit.
+# ln 2 as the sum of two float64. `fma(-n, LN2, x)` is exact: x is then a multiple of LN2's last bit.
 LN2 = float.fromhex("0x1.62e42fefa39efp-1")
 LN2_TAIL = float.fromhex("0x1.abc9e3b39803fp-56")
 LOG2_E = float.fromhex("0x1.71547652b82fep+0")

@@ -16,26 +16,26 @@ from gpuarray.kernels.intrinsics import fabs, float_bits, float_from_bits, fma, 
 
 SAFE_LIMIT = 2.0**45
 
-_TWO_OVER_PI = float.fromhex("0x1.45f306dc9c883p-1")
-_PI_2 = float.fromhex("0x1.921fb54442d18p+0")
-_PI_2_TAIL = float.fromhex("0x1.1a62633145c07p-54")
-_PI_2_TAIL_2 = float.fromhex("-0x1.f1976b7ed8fbcp-110")
-_NO_TURN = np.uint64(0)
-_QUARTER_TURN = np.uint64(1)
+TWO_OVER_PI = float.fromhex("0x1.45f306dc9c883p-1")
+PI_2 = float.fromhex("0x1.921fb54442d18p+0")
+PI_2_TAIL = float.fromhex("0x1.1a62633145c07p-54")
+PI_2_TAIL_2 = float.fromhex("-0x1.f1976b7ed8fbcp-110")
+NO_TURN = np.uint64(0)
+QUARTER_TURN = np.uint64(1)
 
 
 @scalar
 def _reduce(x: float) -> tuple[float, float, float]:
     """``n + ROUND``, and ``x - n pi/2`` as a sum of two."""
-    rounded = fma(x, _TWO_OVER_PI, ROUND)
+    rounded = fma(x, TWO_OVER_PI, ROUND)
     n = rounded - ROUND
-    exact = fma(-n, _PI_2, x)
-    second = n * _PI_2_TAIL
-    second_tail = fma(n, _PI_2_TAIL, -second)
+    exact = fma(-n, PI_2, x)
+    second = n * PI_2_TAIL
+    second_tail = fma(n, PI_2_TAIL, -second)
     r = exact - second
     other = r - exact
     lost = (exact - (r - other)) - (second + other)
-    return rounded, r, fma(-n, _PI_2_TAIL_2, lost - second_tail)
+    return rounded, r, fma(-n, PI_2_TAIL_2, lost - second_tail)
 
 
 @scalar
@@ -64,7 +64,7 @@ def _cosine(r: float, tail: float, z: float) -> tuple[float, float]:
 
 
 @scalar
-def _sine_or_cosine(rounded: float, r: float, tail: float, quadrant: int) -> float:
+def _sine_or_cosine(rounded: float, r: float, tail: float, quadrant: np.uint64) -> float:
     """``sin(n pi/2 + r + tail)``, with `quadrant` added to n."""
     z = r * r
     sine_tail = _sine_tail(r, tail, z)
@@ -78,14 +78,14 @@ def _sine_or_cosine(rounded: float, r: float, tail: float, quadrant: int) -> flo
 @scalar
 def sin(x: float) -> float:
     rounded, r, tail = _reduce(x)
-    result = _sine_or_cosine(rounded, r, tail, _NO_TURN)
+    result = _sine_or_cosine(rounded, r, tail, NO_TURN)
     return select(fabs(x) < 2.0**-27, x, result)
 
 
 @scalar
 def cos(x: float) -> float:
     rounded, r, tail = _reduce(x)
-    return _sine_or_cosine(rounded, r, tail, _QUARTER_TURN)
+    return _sine_or_cosine(rounded, r, tail, QUARTER_TURN)
 
 
 @scalar
