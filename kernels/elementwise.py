@@ -186,7 +186,7 @@ def run(program: Program, operands: Sequence[Any], shape: tuple[int, ...], out: 
     Without `out` the result is new, its axes in memory ordered as the operands' (C order if they disagree).
     Raises ValueError where an operand does not broadcast to `shape` or `out` does not fit.
     """
-    operands = [_native(o, i.dtype) if i.kind == "array" else o for o, i in zip(operands, program.inputs, strict=True)]
+    operands = as_declared(program, operands)
     dtype = program.dtype_of(program.outputs[0])
     if out is None:
         out = _empty(program, operands, shape, dtype)
@@ -203,9 +203,7 @@ def run(program: Program, operands: Sequence[Any], shape: tuple[int, ...], out: 
 
 
 def _call(program: Program, operands: Sequence[Any], shape: tuple[int, ...], out: Array) -> _Call:
-    layout = tuple([(o.shape, o.strides) if i.kind == "array" else getattr(o, "strides", None)
-                    for o, i in zip(operands, program.inputs, strict=True)])
-    key = (id(program), layout, out.shape, out.strides)
+    key = (id(program), layout_of(program, operands), out.shape, out.strides)
     call = _calls.get(key)
     if call is None:
         if len(_calls) >= _MAX_CALLS:
@@ -248,7 +246,7 @@ def moving_steps(
             raise ValueError(f"index has strides {operand.strides}; the region has shape {shape}: one stride per axis")
         else:
             columns.append(list(operand.strides))
-    return [list(row) for row in zip(*columns, strict=True)]
+    return [[column[axis] for column in columns] for axis in range(len(shape))]
 
 
 def broadcast_strides(array: Array, shape: tuple[int, ...]) -> list[int]:
@@ -257,6 +255,21 @@ def broadcast_strides(array: Array, shape: tuple[int, ...]) -> list[int]:
     if missing < 0 or any(a not in (n, 1) for a, n in zip(array.shape, shape[missing:], strict=True)):
         raise ValueError(f"an operand of shape {array.shape} does not broadcast to the region's shape {shape}")
     return [0] * missing + [0 if n == 1 else s for n, s in zip(array.shape, array.strides, strict=True)]
+
+
+def as_declared(program: Program, operands: Sequence[Any]) -> list[Any]:
+    """Operands with arrays of the dtypes that the program declares; as a rule they have them already."""
+    return [_native(o, i.dtype) if i.kind == "array" else o for o, i in zip(operands, program.inputs, strict=True)]
+
+
+def layout_of(program: Program, operands: Sequence[Any]) -> tuple[Any, ...]:
+    """What a plan depends on: shapes and strides, not addresses and values."""
+    return tuple(
+        [
+            (o.shape, o.strides) if i.kind == "array" else (o.strides if i.kind == "index" else None)
+            for o, i in zip(operands, program.inputs, strict=True)
+        ]
+    )
 
 
 def _native(operand: Any, dtype: str) -> Array:

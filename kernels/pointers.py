@@ -80,6 +80,18 @@ def scratch(typingctx: Any, nbytes: Any) -> Any:
 
 
 @intrinsic
+def call(typingctx: Any, address: Any, words: Any) -> Any:
+    """``call(address, words)``: run another kernel, ``void(int64)``, by its address."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1]])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
 def ahead(typingctx: Any, base: Any, nbytes: Any) -> Any:
     """``ahead(pointer, nbytes)``: the pointer moved by bytes."""
 
