@@ -1,0 +1,312 @@
+"""Zarr arrays, format 2 and 3: opened, created, and the functions users call."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from gpuarray import config
+from gpuarray.array import NDArray, asarray
+from gpuarray.chunking import Chunks as ChunksLike
+from gpuarray.chunking import normalize_chunks
+from gpuarray.errors import ChunkError, IncompleteStoreError, StorageError
+from gpuarray.graph.grid import Chunks, Lengths, Shape
+from gpuarray.graph.leaves import Source
+from gpuarray.storage.common import (
+    Pending,
+    Place,
+    as_path,
+    check_shape,
+    check_stored_dtype,
+    public_name,
+    refuse_own_source,
+    write_all,
+)
+from gpuarray.storage.zarr_reader import ZarrReader
+
+MARK = "gpuarray"
+"""The attribute that says whether writing an array has finished: ``{"complete": false}`` until it has."""
+MAX_METADATA = 64 << 20
+"""Bytes of a metadata file beyond which it is taken for damaged."""
+CHUNK_TARGET = 16 << 20
+"""Bytes that a chunk of a new store has at most, where the user does not say how it is cut."""
+
+
+def import_zarr() -> Any:
+    try:
+        import zarr
+    except ImportError as error:
+        raise ImportError('zarr is not installed; install it with: pip install "gpuarray-engine[io]"') from error
+    return zarr
+
+
+def from_zarr(
+    store: Any,
+    path: str | None = None,
+    chunks: ChunksLike = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    allow_incomplete: bool = False,
+) -> NDArray:
+    """A lazy array of a zarr array, format 2 or 3; only its metadata is read now.
+
+    >>> import tempfile, gpuarray as ga
+    >>> folder = tempfile.mkdtemp() + "/x.zarr"
+    >>> stored = ga.ones((4, 6), chunks=(2, 3)).to_zarr(folder)
+    >>> ga.from_zarr(folder).sum(axis=0).compute()
+    array([4., 4., 4., 4., 4., 4.])
+
+    Tasks read and decode whole chunks of the store, one at a time. A chunk that is missing holds the fill value.
+
+    Parameters
+    ----------
+    store : a folder, a ``.zip`` file, a URL, a zarr store, or a `zarr.Array`
+    path : the array inside the store, ``"group/name"``
+    chunks : as in `NDArray.rechunk`; None and "auto" take as many whole chunks of the store as make about
+        ``config.chunk_bytes``
+    storage_options : for URLs, as in `zarr.open_array`
+    allow_incomplete : read an array whose writing never finished; what is missing holds the fill value
+
+    Raises
+    ------
+    FileNotFoundError
+        if there is no such store or no array at `path`.
+    IncompleteStoreError
+        if writing the array never finished.
+    StorageError
+        if the store is damaged, or `path` names a group (the message lists its arrays).
+    UnsupportedDTypeError
+        if its elements are records, strings of any length, or Python objects.
+    """
+    array, name = open_array(store, path, storage_options)
+    if not allow_incomplete and is_incomplete(array):
+        raise IncompleteStoreError(
+            f"{name}: writing this array never finished. Write it again with overwrite=True, or pass "
+            "allow_incomplete=True to read what is there."
+        )
+    reader = ZarrReader(array, name)
+    dtype = array.dtype.newbyteorder("=")
+    cut = reading_chunks(chunks, array.shape, dtype, reader.grain)
+    return NDArray(Source(reader, array.shape, dtype, cut))
+
+
+def open_array(store: Any, path: str | None, options: Mapping[str, Any] | None = None, mode: str = "r") -> Any:
+    """A checked `zarr.Array`, with its name for messages."""
+    zarr = import_zarr()
+    if isinstance(store, zarr.Array):
+        if path is not None:
+            raise TypeError("path= is for stores; a zarr.Array is one array already")
+        array, name = store, array_name(store)
+    else:
+        store, name = locate(store, path)
+        with described(name):
+            array = zarr.open_array(store, path=path or "", mode=mode, storage_options=_options(store, options))
+    with described(name):
+        dtype, shape, grain = array.dtype, array.shape, array.chunks
+        outer = array.shards or grain
+    check_stored_dtype(dtype, name)
+    check_shape(shape, dtype, name)
+    if len(grain) != len(shape) or any(c < 1 for c in (*grain, *outer)):
+        raise StorageError(f"{name}: chunks of shape {grain} do not cut an array of shape {shape}")
+    return array, name
+
+
+def locate(store: Any, path: str | None) -> tuple[Any, str]:
+    """The store with "~" and links resolved where it is a folder, and a name for messages; odd paths are refused."""
+    if path is not None and not isinstance(path, str):
+        raise TypeError(f"path= takes a text such as 'group/name', not {type(path).__name__}")
+    parts = (path or "").replace("\\", "/").split("/")
+    if any(part in (".", "..") for part in parts) or "\0" in (path or ""):
+        raise StorageError(f"the path {path!r} leads out of the store; name an array inside it, 'group/name'")
+    if isinstance(store, (str, os.PathLike)) and "://" not in str(store):
+        where = os.path.realpath(as_path(store, "zarr"))
+        for name in (".zarray", "zarr.json"):
+            _check_metadata(os.path.join(where, *[p for p in parts if p], name))
+        store = where
+    inner = "/".join(p for p in parts if p)
+    return store, public_name(store) + ("/" + inner if inner else "")
+
+
+def _check_metadata(file: str) -> None:
+    try:
+        size = os.stat(file).st_size
+    except FileNotFoundError:
+        return
+    except OSError as error:  # a loop of links, a folder that is a file
+        raise StorageError(f"{file}: {error.strerror}") from None
+    if size > MAX_METADATA:
+        raise StorageError(f"{file} has {size} bytes; metadata has at most {MAX_METADATA}, so the store is damaged")
+
+
+def _options(store: Any, options: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return dict(options) if options is not None and isinstance(store, str) and "://" in store else None
+
+
+def array_name(array: Any) -> str:
+    store = public_name(array.store).removeprefix("file://")
+    return f"{store}/{array.path}" if array.path else store
+
+
+@contextmanager
+def described(name: str) -> Iterator[None]:
+    """Turn whatever zarr raises about a store into one of our errors, with no secrets of a URL in it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="zarr")
+            yield
+    except (StorageError, ImportError):
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        text = public_name(error)[:300] or kind
+        if kind == "NodeTypeValidationError" or kind == "ContainsGroupError":
+            raise StorageError(f"{name} is a group, not an array{_arrays_in(name)}") from None
+        if isinstance(error, FileNotFoundError) or kind in ("ArrayNotFoundError", "NodeNotFoundError"):
+            raise FileNotFoundError(f"there is no zarr array at {name}{_arrays_in(name)}") from None
+        if isinstance(error, PermissionError):
+            raise PermissionError(f"{name}: {text}") from None
+        raise StorageError(f"{name} cannot be read as a zarr array: {text}") from None
+
+
+def _arrays_in(name: str) -> str:
+    """The arrays in the group at `name` or in the nearest one above, as the end of a message."""
+    from pathlib import Path
+
+    folder = Path(name)
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    if not any((folder / meta).is_file() for meta in ("zarr.json", ".zgroup")):
+        return ""
+    found = []
+    for k, file in enumerate(sorted(folder.rglob("*"))):
+        if file.name == ".zarray" or (file.name == "zarr.json" and b'"array"' in file.read_bytes()[:100_000]):
+            found.append(str(file.parent.relative_to(folder)))
+        if len(found) == 20 or k > 10_000:
+            found.append("...")
+            break
+    return f"; {folder} holds the arrays {', '.join(found)}: pass path=" if found else f"; {folder} holds no arrays"
+
+
+def is_incomplete(array: Any) -> bool:
+    mark = array.attrs.get(MARK)
+    return isinstance(mark, Mapping) and mark.get("complete") is False
+
+
+def reading_chunks(chunks: ChunksLike, shape: Shape, dtype: np.dtype[Any], grain: Shape) -> Chunks:
+    """How a stored array is cut for reading: by default on the store's own cuts, until chunks have a good size."""
+    stored = tuple(Lengths.regular(n, g) for n, g in zip(shape, grain, strict=True))
+    if chunks is not None and not (isinstance(chunks, str) and chunks == "auto"):
+        return normalize_chunks(chunks, shape, dtype, stored)
+    target = config.get().chunk_bytes
+    sides = [min(g, max(1, n)) for g, n in zip(grain, shape, strict=True)]
+    while True:
+        room = [a for a, (s, n) in enumerate(zip(sides, shape, strict=True)) if s < n]
+        if not room or 2 * math.prod(sides) * dtype.itemsize > target:
+            break
+        axis = min(room, key=lambda a: sides[a])
+        sides[axis] *= 2
+    return tuple(Lengths.regular(n, s) for n, s in zip(shape, sides, strict=True))
+
+
+def to_zarr(
+    x: Any,
+    store: Any,
+    path: str | None = None,
+    overwrite: bool = False,
+    *,
+    chunks: Any = None,
+    shards: Any = None,
+    compressors: Any = "auto",
+    fill_value: Any = 0,
+    zarr_format: int = 3,
+    attributes: Mapping[str, Any] | None = None,
+    dimension_names: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
+    compute: bool = True,
+) -> Any:
+    """Compute an array into a new zarr array, chunk by chunk; return the lazy array that reads it.
+
+    >>> import tempfile, zarr, gpuarray as ga
+    >>> folder = tempfile.mkdtemp() + "/x.zarr"
+    >>> stored = ga.arange(6, chunks=4).to_zarr(folder)
+    >>> zarr.open_array(folder)[:]
+    array([0, 1, 2, 3, 4, 5])
+
+    Until all is written the attribute ``gpuarray`` of the array is ``{"complete": false}``, then true. A write that was
+    interrupted, even by SIGKILL, is so recognised: `from_zarr` refuses the array, and ``overwrite=True`` writes it
+    again. Chunks that hold nothing but the fill value are not stored.
+
+    Parameters
+    ----------
+    store : a folder, a URL, or a zarr store
+    path : the array inside the store, ``"group/name"``
+    overwrite : replace an array that is there; anything else that is there is left alone
+    chunks : shape of the store's chunks, one length for every axis (the last chunk may be shorter); None takes the
+        array's own where they are equal and no larger than 16 MiB, and cuts larger ones evenly
+    shards : shape of the shards, a multiple of `chunks`; a task writes whole shards
+    compressors : as in `zarr.create_array`: "auto", None for none, or codecs
+    fill_value : what chunks that are not stored hold
+    zarr_format : 3 or 2
+    attributes, dimension_names, storage_options : as in `zarr.create_array`
+    compute : False returns an object whose `compute()` does the work
+
+    Raises
+    ------
+    FileExistsError
+        if there is something already, and it is no array or `overwrite` is False.
+    StorageError
+        if the computation reads from the array that is to be replaced.
+    StorageWriteError
+        if a chunk cannot be written: no space, no permission. It is a StorageError and an OSError.
+    ChunkError
+        if `chunks` are not equal along an axis.
+    """
+    from gpuarray.storage.zarr_sink import NewZarrSink
+
+    array = asarray(x)
+    store, name = locate(store, path)
+    check_stored_dtype(array.dtype, name)
+    side = writing_chunks(chunks, array.shape, array.dtype, array.chunks)
+    given = {
+        "compressors": compressors,
+        "fill_value": fill_value,
+        "zarr_format": zarr_format,
+        "dimension_names": dimension_names,
+        "storage_options": _options(store, storage_options),
+    }
+    sink = NewZarrSink(name, store, path or "", array.shape, array.dtype, side, shards, overwrite, given, attributes)
+    sink.check()
+    refuse_own_source(array.node, Place(store, path or ""), name)
+
+    def stored() -> NDArray:
+        return from_zarr(store, path, storage_options=storage_options)
+
+    if not compute:
+        return Pending(array.node, sink, stored)
+    write_all([array.node], [sink])
+    return stored()
+
+
+def writing_chunks(chunks: Any, shape: Shape, dtype: np.dtype[Any], own: Chunks) -> Shape:
+    """The shape of a new store's chunks: every length at least 1."""
+    if chunks is not None:
+        cut = normalize_chunks(chunks, shape, dtype, own)
+        irregular = next((a for a, c in enumerate(cut) if not c.step), None)
+        if irregular is not None:
+            raise ChunkError(
+                f"chunks={chunks!r}: the chunks of a zarr array are equal along an axis (the last may be shorter), "
+                f"those along axis {irregular} are not; give one length per axis"
+            )
+        return tuple(max(1, c.largest) for c in cut)
+    side = [max(1, c.largest) for c in own]
+    while math.prod(side) * dtype.itemsize > CHUNK_TARGET and max(side) > 1:
+        axis = side.index(max(side))
+        parts = next((p for p in (2, 3, 5, 7) if side[axis] % p == 0), 2)
+        side[axis] = -(-side[axis] // parts)
+    return tuple(side)
