@@ -7,7 +7,7 @@ Every function here is written once, in ``uint64`` and IEEE ``+ - * /`` and ``sq
 
     NumPy       on whole arrays, by `interpret`
     Numba       on scalars, registered by `gpuarray.kernels.philox_cpu` and inlined into the fused loop
-    CUDA        on scalars, from this same source; compile it with contraction off (no ``a * b + c`` as one ``fma``)
+    CUDA        on scalars, from this same source, where `product` is ``libdevice.dmul_rn``, which is never contracted
 
 The results have the same bits in all three. This is why there is no ``fma``, no ``log`` and no ``cos`` of a library in
 here, and why conditions are arithmetic: the one name for each step works on arrays and on scalars.
@@ -80,6 +80,11 @@ def narrow(x: Any) -> Any:
     return x.astype(np.float32)
 
 
+def product(a: Any, b: Any) -> Any:
+    """``a * b`` of float64 where an addition follows: CUDA, which would make one ``fma`` of both, has its own."""
+    return a * b
+
+
 def philox_block(key: Any, stream: Any, counter: Any) -> Any:
     """Philox4x32-10 of the 128-bit counter ``counter + 2**64 * stream``: 128 bits as two uint64, the low half first."""
     # The upper halves of the x hold rubbish between rounds: masking at the multiplication is free, for the machine's
@@ -127,30 +132,30 @@ def log_of_uniform(u: Any) -> Any:
     m = float64_from_bits((shifted & _MANTISSA) + _SQRT_HALF_BITS)
     f = m - 1.0
     s = f / (m + 1.0)
-    z = s * s
-    p = 0.15314073375534110 + z * 0.14795754270778427
-    p = 0.18183563298068828 + z * p
-    p = 0.22222198595568157 + z * p
-    p = 0.28571428742147280 + z * p
-    p = 0.39999999999415825 + z * p
-    p = z * (0.66666666666667340 + z * p)
+    z = product(s, s)
+    p = 0.15314073375534110 + product(z, 0.14795754270778427)
+    p = 0.18183563298068828 + product(z, p)
+    p = 0.22222198595568157 + product(z, p)
+    p = 0.28571428742147280 + product(z, p)
+    p = 0.39999999999415825 + product(z, p)
+    p = product(z, 0.66666666666667340 + product(z, p))
     # 2 s = f - s f keeps the leading term exact
-    return e * _LN2_HIGH + (f - (s * (f - p) - e * _LN2_LOW))
+    return product(e, _LN2_HIGH) + (f - (product(s, f - p) - product(e, _LN2_LOW)))
 
 
 def cos_of_turn(v: Any) -> Any:
     """``cos(2 pi v)`` for v in [0, 1) a multiple of 2**-53, 3 ulp: folded exactly to ``sin(2 pi z)``, |z| <= 1/4."""
     z = abs(v - 0.5) - 0.25
-    y = z * z
-    p = -0.71772357926589450 + y * 0.10085632716972767
-    p = 3.8199270503900260 + y * p
-    p = -15.094641620505369 + y * p
-    p = 42.058693923785110 + y * p
-    p = -76.705859752798490 + y * p
-    p = 81.605249276073410 + y * p
-    p = -41.341702240399755 + y * p
-    p = 6.2831853071795860 + y * p
-    return z * p
+    y = product(z, z)
+    p = -0.71772357926589450 + product(y, 0.10085632716972767)
+    p = 3.8199270503900260 + product(y, p)
+    p = -15.094641620505369 + product(y, p)
+    p = 42.058693923785110 + product(y, p)
+    p = -76.705859752798490 + product(y, p)
+    p = 81.605249276073410 + product(y, p)
+    p = -41.341702240399755 + product(y, p)
+    p = 6.2831853071795860 + product(y, p)
+    return product(z, p)
 
 
 def normal_from_bits(low: Any, high: Any, quarter: Any) -> Any:

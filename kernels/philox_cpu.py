@@ -44,6 +44,7 @@ _compiled(philox.float64_from_53_bits, lambda x: intrinsics.float64_from_small_u
 _compiled(philox.narrow, lambda x: np.float32(x))
 
 for _function in (
+    philox.product,
     philox.philox_block,
     philox.random_bits,
     philox.uniform_from_bits,
