@@ -147,7 +147,7 @@ def public_name(place: object) -> str:
     >>> public_name("s3://key:secret@host/data.zarr?token=1")
     's3://host/data.zarr'
     """
-    return re.sub(r"([a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^/@\s]*@)?([^?#\s]*)(?:[?#]\S*)?", r"\1\2", str(place))
+    return re.sub(r"([a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^/\s]*@)?([^?#\s]*)(?:[?#]\S*)?", r"\1\2", str(place))
 
 
 def as_path(path: object, function: str) -> Path:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,35 +12,22 @@ from gpuarray import config
 from gpuarray.array import NDArray, asarray
 from gpuarray.chunking import Chunks as ChunksLike
 from gpuarray.chunking import normalize_chunks
-from gpuarray.errors import ChunkError, IncompleteStoreError, StorageError
+from gpuarray.errors import ChunkError, IncompleteStoreError
 from gpuarray.graph.grid import Chunks, Lengths, Shape
 from gpuarray.graph.leaves import Source
 from gpuarray.storage.common import (
     Pending,
     Place,
-    as_path,
-    check_shape,
     check_stored_dtype,
-    public_name,
     refuse_own_source,
     write_all,
 )
+from gpuarray.storage.zarr_open import is_incomplete, locate, open_array, url_options
 from gpuarray.storage.zarr_reader import ZarrReader
+from gpuarray.storage.zarr_sink import NewZarrSink
 
-MARK = "gpuarray"
-"""The attribute that says whether writing an array has finished: ``{"complete": false}`` until it has."""
-MAX_METADATA = 64 << 20
-"""Bytes of a metadata file beyond which it is taken for damaged."""
 CHUNK_TARGET = 16 << 20
 """Bytes that a chunk of a new store has at most, where the user does not say how it is cut."""
-
-
-def import_zarr() -> Any:
-    try:
-        import zarr
-    except ImportError as error:
-        raise ImportError('zarr is not installed; install it with: pip install "gpuarray-engine[io]"') from error
-    return zarr
 
 
 def from_zarr(
@@ -94,108 +78,6 @@ def from_zarr(
     dtype = array.dtype.newbyteorder("=")
     cut = reading_chunks(chunks, array.shape, dtype, reader.grain)
     return NDArray(Source(reader, array.shape, dtype, cut))
-
-
-def open_array(store: Any, path: str | None, options: Mapping[str, Any] | None = None, mode: str = "r") -> Any:
-    """A checked `zarr.Array`, with its name for messages."""
-    zarr = import_zarr()
-    if isinstance(store, zarr.Array):
-        if path is not None:
-            raise TypeError("path= is for stores; a zarr.Array is one array already")
-        array, name = store, array_name(store)
-    else:
-        store, name = locate(store, path)
-        with described(name):
-            array = zarr.open_array(store, path=path or "", mode=mode, storage_options=_options(store, options))
-    with described(name):
-        dtype, shape, grain = array.dtype, array.shape, array.chunks
-        outer = array.shards or grain
-    check_stored_dtype(dtype, name)
-    check_shape(shape, dtype, name)
-    if len(grain) != len(shape) or any(c < 1 for c in (*grain, *outer)):
-        raise StorageError(f"{name}: chunks of shape {grain} do not cut an array of shape {shape}")
-    return array, name
-
-
-def locate(store: Any, path: str | None) -> tuple[Any, str]:
-    """The store with "~" and links resolved where it is a folder, and a name for messages; odd paths are refused."""
-    if path is not None and not isinstance(path, str):
-        raise TypeError(f"path= takes a text such as 'group/name', not {type(path).__name__}")
-    parts = (path or "").replace("\\", "/").split("/")
-    if any(part in (".", "..") for part in parts) or "\0" in (path or ""):
-        raise StorageError(f"the path {path!r} leads out of the store; name an array inside it, 'group/name'")
-    if isinstance(store, (str, os.PathLike)) and "://" not in str(store):
-        where = os.path.realpath(as_path(store, "zarr"))
-        for name in (".zarray", "zarr.json"):
-            _check_metadata(os.path.join(where, *[p for p in parts if p], name))
-        store = where
-    inner = "/".join(p for p in parts if p)
-    return store, public_name(store) + ("/" + inner if inner else "")
-
-
-def _check_metadata(file: str) -> None:
-    try:
-        size = os.stat(file).st_size
-    except FileNotFoundError:
-        return
-    except OSError as error:  # a loop of links, a folder that is a file
-        raise StorageError(f"{file}: {error.strerror}") from None
-    if size > MAX_METADATA:
-        raise StorageError(f"{file} has {size} bytes; metadata has at most {MAX_METADATA}, so the store is damaged")
-
-
-def _options(store: Any, options: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return dict(options) if options is not None and isinstance(store, str) and "://" in store else None
-
-
-def array_name(array: Any) -> str:
-    store = public_name(array.store).removeprefix("file://")
-    return f"{store}/{array.path}" if array.path else store
-
-
-@contextmanager
-def described(name: str) -> Iterator[None]:
-    """Turn whatever zarr raises about a store into one of our errors, with no secrets of a URL in it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="zarr")
-            yield
-    except (StorageError, ImportError):
-        raise
-    except Exception as error:
-        kind = type(error).__name__
-        text = public_name(error)[:300] or kind
-        if kind == "NodeTypeValidationError" or kind == "ContainsGroupError":
-            raise StorageError(f"{name} is a group, not an array{_arrays_in(name)}") from None
-        if isinstance(error, FileNotFoundError) or kind in ("ArrayNotFoundError", "NodeNotFoundError"):
-            raise FileNotFoundError(f"there is no zarr array at {name}{_arrays_in(name)}") from None
-        if isinstance(error, PermissionError):
-            raise PermissionError(f"{name}: {text}") from None
-        raise StorageError(f"{name} cannot be read as a zarr array: {text}") from None
-
-
-def _arrays_in(name: str) -> str:
-    """The arrays in the group at `name` or in the nearest one above, as the end of a message."""
-    from pathlib import Path
-
-    folder = Path(name)
-    while not folder.is_dir() and folder != folder.parent:
-        folder = folder.parent
-    if not any((folder / meta).is_file() for meta in ("zarr.json", ".zgroup")):
-        return ""
-    found = []
-    for k, file in enumerate(sorted(folder.rglob("*"))):
-        if file.name == ".zarray" or (file.name == "zarr.json" and b'"array"' in file.read_bytes()[:100_000]):
-            found.append(str(file.parent.relative_to(folder)))
-        if len(found) == 20 or k > 10_000:
-            found.append("...")
-            break
-    return f"; {folder} holds the arrays {', '.join(found)}: pass path=" if found else f"; {folder} holds no arrays"
-
-
-def is_incomplete(array: Any) -> bool:
-    mark = array.attrs.get(MARK)
-    return isinstance(mark, Mapping) and mark.get("complete") is False
 
 
 def reading_chunks(chunks: ChunksLike, shape: Shape, dtype: np.dtype[Any], grain: Shape) -> Chunks:
@@ -267,8 +149,6 @@ def to_zarr(
     ChunkError
         if `chunks` are not equal along an axis.
     """
-    from gpuarray.storage.zarr_sink import NewZarrSink
-
     array = asarray(x)
     store, name = locate(store, path)
     check_stored_dtype(array.dtype, name)
@@ -278,7 +158,7 @@ def to_zarr(
         "fill_value": fill_value,
         "zarr_format": zarr_format,
         "dimension_names": dimension_names,
-        "storage_options": _options(store, storage_options),
+        "storage_options": url_options(store, storage_options),
     }
     sink = NewZarrSink(name, store, path or "", array.shape, array.dtype, side, shards, overwrite, given, attributes)
     sink.check()

@@ -19,8 +19,9 @@ from gpuarray.errors import StorageError
 from gpuarray.graph.grid import Lengths, Region, as_slices
 from gpuarray.storage.region_io import read_exactly, read_region
 
-Decode = Callable[[Any, np.ndarray[Any, Any]], object]
-"""Decode bytes into an array of the expected size; any exception means that the chunk is damaged."""
+Array = np.ndarray[Any, Any]
+Decode = Callable[[Array, int], Array]
+"""Decode bytes to as many as are expected; any exception means that the chunk is damaged."""
 
 
 class LocalChunks:
@@ -49,6 +50,8 @@ class LocalChunks:
         self.folder, self.key, self.chunk, self.stored, self.order = folder, key, chunk, stored, order
         self.fill, self.decode = fill, decode
         self.cut = tuple(Lengths.regular(n, c) for n, c in zip(shape, chunk, strict=True))
+        self.copies = 3 if decode is _deflate else 2
+        """Chunks' worth of memory that reading one takes for a while."""
         self.size = int(np.prod(chunk, dtype=object)) * stored.itemsize
 
     def read(self, region: Region, out: np.ndarray[Any, Any], name: str) -> None:
@@ -105,12 +108,12 @@ class LocalChunks:
             raise StorageError(f"{name}: chunk {index} is damaged: {size} bytes encode {self.size} ({file})")
         encoded = np.empty(size, np.uint8)
         read_exactly(fd, memoryview(encoded), 0, file)
-        chunk = np.empty(self.chunk, self.stored, order="C" if self.order == "C" else "F")
         assert self.decode is not None
         try:
-            self.decode(encoded, chunk.reshape(-1, order="A").view(np.uint8))
+            decoded = self.decode(encoded, self.size)
         except Exception as error:
             raise StorageError(f"{name}: chunk {index} is damaged: {str(error)[:200]} ({file})") from None
+        chunk = decoded.view(self.stored).reshape(self.chunk, order="C" if self.order == "C" else "F")
         return chunk[as_slices(inside) or ...]
 
 
@@ -158,27 +161,28 @@ def _codec_v3(metadata: Any) -> _Found | None:
     return None if decode is None else (decode, dtype, "C")
 
 
-def _expect(found: int, out: np.ndarray[Any, Any]) -> None:
-    if found != out.nbytes:
-        raise ValueError(f"it decodes to {found} bytes, {out.nbytes} are expected")
+def _expect(found: int, expected: int) -> None:
+    if found != expected:
+        raise ValueError(f"it decodes to {found} bytes, {expected} are expected")
 
 
-def _zstd(encoded: Any, out: np.ndarray[Any, Any]) -> None:
+def _zstd(encoded: Array, nbytes: int) -> Array:
     from numcodecs import zstd
 
     size = zstd_content_size(bytes(encoded[:18]))
     if size is None:  # a frame written as a stream: its size is known when it is decoded
         decoded = np.frombuffer(zstd.decompress(encoded), np.uint8)
-        _expect(decoded.size, out)
-        out[:] = decoded
-        return
-    _expect(size, out)
+        _expect(decoded.size, nbytes)
+        return decoded
+    _expect(size, nbytes)
+    out = np.empty(nbytes, np.uint8)
     zstd.decompress(encoded, out)
+    return out
 
 
 def zstd_content_size(head: bytes) -> int | None:
     """The decoded size that a zstd frame declares (RFC 8878, 3.1.1.1), None where it declares none."""
-    if head[:4] != b"\x28\xb5\x2f\xfd":
+    if head[:4] != b"\x28\xb5\x2f\xfd" or len(head) < 6:
         raise ValueError("it is no zstd frame")
     descriptor = head[4]
     flag, single = descriptor >> 6, descriptor >> 5 & 1
@@ -192,29 +196,33 @@ def zstd_content_size(head: bytes) -> int | None:
     return int.from_bytes(field, "little") + (256 if flag == 1 else 0)
 
 
-def _blosc(encoded: Any, out: np.ndarray[Any, Any]) -> None:
+def _blosc(encoded: Array, nbytes: int) -> Array:
     from numcodecs import blosc
 
     if len(encoded) < 16 or int.from_bytes(bytes(encoded[12:16]), "little") > len(encoded):
-        raise ValueError("its blosc header is cut off")
-    _expect(int.from_bytes(bytes(encoded[4:8]), "little"), out)
+        raise ValueError("its blosc data is cut off")
+    _expect(int.from_bytes(bytes(encoded[4:8]), "little"), nbytes)
+    out = np.empty(nbytes, np.uint8)
     blosc.decompress(encoded, out)
+    return out
 
 
-def _lz4(encoded: Any, out: np.ndarray[Any, Any]) -> None:
+def _lz4(encoded: Array, nbytes: int) -> Array:
     from numcodecs import lz4
 
-    _expect(int.from_bytes(bytes(encoded[:4]), "little"), out)
+    _expect(int.from_bytes(bytes(encoded[:4]), "little"), nbytes)
+    out = np.empty(nbytes, np.uint8)
     lz4.decompress(encoded, out)
+    return out
 
 
-def _deflate(encoded: Any, out: np.ndarray[Any, Any]) -> None:
+def _deflate(encoded: Array, nbytes: int) -> Array:
     decoder = zlib.decompressobj(wbits=47)  # the header says whether it is gzip or zlib
-    decoded = np.frombuffer(decoder.decompress(encoded, out.nbytes + 1), np.uint8)
-    if not decoder.eof and decoded.size <= out.nbytes:
+    decoded = np.frombuffer(decoder.decompress(encoded, nbytes + 1), np.uint8)
+    if not decoder.eof and decoded.size <= nbytes:
         raise ValueError("it is cut off")
-    _expect(decoded.size, out)
-    out[:] = decoded
+    _expect(decoded.size, nbytes)
+    return decoded
 
 
 _DECODERS: dict[str, Decode] = {"zstd": _zstd, "blosc": _blosc, "lz4": _lz4, "gzip": _deflate, "zlib": _deflate}

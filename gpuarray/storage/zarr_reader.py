@@ -100,9 +100,10 @@ class ZarrReader:
     def read_nbytes(self, region: Region) -> int:
         """The region, and what decoding one box takes: encoded, decoded, and a copy between two codecs."""
         touched = math.prod(len(c.touched(r)) for c, r in zip(self.unit, region, strict=True)) * self.unit_nbytes
-        copies = 2 if self.direct is not None else 4
+        copies = self.direct.copies if self.direct is not None else 4
         limit = self.unit_nbytes if self.direct is not None else max(self.unit_nbytes, BATCH)
-        return nbytes(region, self.dtype) + copies * min(touched, limit) + (64 << 10) * bool(touched)
+        overhead = 64 << 10 if self.direct is not None else 1 << 20
+        return nbytes(region, self.dtype) + copies * min(touched, limit) + overhead * bool(touched)
 
     def disk_nbytes(self, region: Region) -> int:
         return math.prod(len(c.touched(r)) for c, r in zip(self.unit, region, strict=True)) * self.unit_nbytes
