@@ -1,12 +1,185 @@
-"""NumPy for arrays that outgrow one GPU."""
+"""NumPy for arrays that outgrow one GPU.
 
+>>> import gpuarray as ga
+>>> x = ga.random.default_rng(0).random((1000, 1000))
+>>> y = x + x.T
+>>> y[::2, 500:].mean(axis=1).compute().shape
+(500,)
+
+Functions have NumPy's names and arguments; arrays are lazy: see `NDArray`, `compute` and `config`.
+"""
+
+# ruff: noqa: F401 (the names are here to be imported by others; `__all__` below holds them)
 from __future__ import annotations
 
-from gpuarray import _origin, config, creation, elementwise, errors, indexing, reductions
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from numpy import (
+    bool_,
+    complex64,
+    complex128,
+    dtype,
+    e,
+    euler_gamma,
+    finfo,
+    float16,
+    float32,
+    float64,
+    iinfo,
+    inf,
+    int8,
+    int16,
+    int32,
+    int64,
+    intp,
+    isdtype,
+    issubdtype,
+    nan,
+    newaxis,
+    pi,
+    promote_types,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+
+from gpuarray import _origin, config, elementwise, errors, linalg, protocols, random
 from gpuarray._version import __version__
 from gpuarray.array import NDArray, asarray
-from gpuarray.creation import *  # noqa: F403
-from gpuarray.reductions import *  # noqa: F403
+from gpuarray.blocks import map_blocks
+from gpuarray.creation import (
+    arange,
+    array,
+    empty,
+    empty_like,
+    eye,
+    from_dlpack,
+    full,
+    full_like,
+    identity,
+    linspace,
+    logspace,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
+from gpuarray.cumulative import cumprod, cumsum, cumulative_prod, cumulative_sum, nancumprod, nancumsum
+from gpuarray.dimensions import (
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    expand_dims,
+    matrix_transpose,
+    moveaxis,
+    permute_dims,
+    rollaxis,
+    squeeze,
+    swapaxes,
+    transpose,
+)
+from gpuarray.gathering import (
+    argwhere,
+    compress,
+    diagonal,
+    extract,
+    flatnonzero,
+    nonzero,
+    take,
+    take_along_axis,
+    trace,
+)
+from gpuarray.grids import diag, diagflat, fromfunction, indices, meshgrid, tri, tril, triu
+from gpuarray.joining import (
+    append,
+    array_split,
+    column_stack,
+    concat,
+    concatenate,
+    dsplit,
+    dstack,
+    hsplit,
+    hstack,
+    pad,
+    repeat,
+    split,
+    stack,
+    tile,
+    unstack,
+    vsplit,
+    vstack,
+)
+from gpuarray.linalg import dot, inner, matmul, outer, tensordot, vdot, vecdot
+from gpuarray.manipulation import (
+    astype,
+    broadcast_arrays,
+    broadcast_shapes,
+    broadcast_to,
+    can_cast,
+    copy,
+    flip,
+    fliplr,
+    flipud,
+    ravel,
+    reshape,
+    result_type,
+    roll,
+    rot90,
+)
+from gpuarray.numeric import (
+    allclose,
+    angle,
+    around,
+    array_equal,
+    clip,
+    diff,
+    divmod,
+    isclose,
+    modf,
+    nan_to_num,
+    round,
+    where,
+)
+from gpuarray.reductions import all, amax, amin, any, argmax, argmin, count_nonzero, max, min, prod, sum
+from gpuarray.several import compute, persist, store
+from gpuarray.statistics import (
+    average,
+    mean,
+    nanmax,
+    nanmean,
+    nanmin,
+    nanprod,
+    nanstd,
+    nansum,
+    nanvar,
+    ptp,
+    std,
+    var,
+)
+
+bool = bool_  # the array API's name for the dtype
 
 globals().update(elementwise.FUNCTIONS)
+
+_MODULES = ("config", "errors", "linalg", "random")
+
+__all__ = sorted(
+    name
+    for name, value in globals().items()
+    if name == "__version__"
+    or name in _MODULES
+    or not (
+        name.startswith("_")
+        or isinstance(value, ModuleType)
+        or name in ("annotations", "Any", "TYPE_CHECKING", "ModuleType")
+    )
+)
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...  # the functions of the table
+
+
 _origin.check()

@@ -39,9 +39,7 @@ def apply(op: str, *args: Any, dtype: Any = None, casting: str = "same_kind") ->
     row = ELEMENTWISE[op]
     kinds = [a.dtype if isinstance(a, Node) else a for a in operands]
     loop, result = row.resolve(*kinds) if dtype is None else loop_for(row, kinds, np.dtype(dtype), casting)
-    nodes = [
-        a if isinstance(a, Node) else Const.of(as_scalar(a, d), d) for a, d in zip(operands, loop, strict=True)
-    ]
+    nodes = [a if isinstance(a, Node) else Const.of(as_scalar(a, d), d) for a, d in zip(operands, loop, strict=True)]
     check_broadcast(op, nodes)
     if dtype is not None:  # the table would promote for itself
         nodes = [cast(n, d) for n, d in zip(nodes, loop, strict=True)]
@@ -203,9 +201,7 @@ def function(row: Elementwise) -> Callable[..., NDArray]:
 
 
 FUNCTIONS: dict[str, Callable[..., NDArray]] = {
-    name: function(row)
-    for name, row in ELEMENTWISE.items()
-    if name not in PRIVATE and not name.startswith("random_")
+    name: function(row) for name, row in ELEMENTWISE.items() if name not in PRIVATE and not name.startswith("random_")
 }
 FUNCTIONS |= {alias: FUNCTIONS[name] for alias, name in ALIASES.items() if name in FUNCTIONS}
 globals().update(FUNCTIONS)

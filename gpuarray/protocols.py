@@ -1,0 +1,119 @@
+"""NumPy's functions on our arrays: ``np.sin(x)``, ``np.add.reduce(x)``, ``np.concatenate([x, y])``.
+
+Each is ours of the same name. There is no fallback that would compute: what we lack is an error that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpuarray.array import NDArray, install
+
+REDUCTIONS = {
+    "add": "sum",
+    "multiply": "prod",
+    "minimum": "min",
+    "maximum": "max",
+    "fmin": "nanmin",
+    "fmax": "nanmax",
+    "logical_and": "all",
+    "logical_or": "any",
+}
+"""The functions that ``ufunc.reduce`` stands for."""
+
+SCANS = {"add": "cumsum", "multiply": "cumprod"}
+"""The functions that ``ufunc.accumulate`` stands for."""
+
+NAMESPACES = {"numpy": "", "numpy.linalg": "linalg", "numpy.fft": "fft", "numpy.random": "random"}
+"""Where NumPy's modules have their counterparts."""
+
+
+def ours(module: str, name: str) -> Callable[..., Any] | None:
+    """Our function for one of NumPy's, or None."""
+    import gpuarray
+
+    inner = NAMESPACES.get(module)
+    if inner is None:
+        return None
+    namespace = getattr(gpuarray, inner, None) if inner else gpuarray
+    if namespace is None or name not in namespace.__all__:
+        return None
+    found = getattr(namespace, name)
+    return found if getattr(found, "__module__", "").startswith("gpuarray") and not isinstance(found, type) else None
+
+
+def array_ufunc(self: NDArray, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    """``ufunc(x)``, ``ufunc.reduce(x)``, ``ufunc.accumulate(x)`` and ``ufunc.outer(x, y)``."""
+    out = kwargs.get("out")
+    if isinstance(out, tuple) and len(out) == 1:
+        kwargs["out"] = out[0]
+    elif out is not None:
+        raise TypeError(f"numpy.{ufunc.__name__} with several results takes no out= here; it returns them")
+    name = ufunc.__name__
+    if method == "__call__":
+        function = ours("numpy", name)
+    elif method == "reduce":
+        function = _reduce(name, inputs, kwargs)
+    elif method == "accumulate" and name in SCANS:
+        function = ours("numpy", SCANS[name])
+        kwargs.setdefault("axis", 0)
+    elif method == "outer" and ufunc.nin == 2:
+        function = ours("numpy", name)
+        if function is not None:
+            a, b = (x if isinstance(x, NDArray) else np.asarray(x) for x in inputs)
+            inputs = a[(..., *(None,) * b.ndim)], b
+    else:
+        function = None
+    if function is None:
+        raise TypeError(missing(f"numpy.{name}" + ("" if method == "__call__" else f".{method}")))
+    return _called(function, f"numpy.{name}", inputs, kwargs)
+
+
+def _reduce(name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any] | None:
+    """What ``ufunc.reduce`` stands for; its axis is the first where none is given."""
+    if name not in REDUCTIONS or len(inputs) > 1:
+        return None
+    kwargs.setdefault("axis", 0)
+    for argument in ("dtype", "initial", "out"):
+        if kwargs.get(argument, True) is None:
+            del kwargs[argument]
+    if kwargs.get("initial") is np._NoValue:
+        del kwargs["initial"]
+    return ours("numpy", REDUCTIONS[name])
+
+
+def array_function(
+    self: NDArray, func: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Any other function of NumPy's."""
+    module, name = getattr(func, "__module__", ""), getattr(func, "__name__", repr(func))
+    function = ours(module, name)
+    if function is None:
+        raise TypeError(missing(f"{module}.{name}"))
+    return _called(function, f"{module}.{name}", args, kwargs)
+
+
+def _called(function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    import inspect
+
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} on a gpuarray.NDArray: {error}; gpuarray's {function.__name__} has fewer arguments"
+        ) from None
+    return function(*args, **kwargs)
+
+
+def missing(name: str) -> str:
+    return (
+        f"{name} has no counterpart in gpuarray, and computing the whole array for it would be a surprise; call it on "
+        "x.compute(), or on each chunk with gpuarray.map_blocks"
+    )
+
+
+install("__array_ufunc__", array_ufunc)
+install("__array_function__", array_function)

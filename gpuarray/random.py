@@ -1,0 +1,399 @@
+"""Random arrays: the same for the same seed, whatever the chunks, the device and the number of workers.
+
+Each element is computed from the seed, the number of the call and its own position (Philox4x32-10, counter based), in the
+kernel that reads it, so a random array of any size takes no memory. The values differ from those of
+`numpy.random.Generator`, whose algorithms go from one element to the next.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpuarray.array import NDArray, as_node, asarray
+from gpuarray.axes import as_shape
+from gpuarray.chunking import Chunks, normalize_chunks
+from gpuarray.elementwise import apply, cast, into
+from gpuarray.graph.blocks import MapBlocks
+from gpuarray.graph.elementwise import Map
+from gpuarray.graph.grid import one_chunk
+from gpuarray.graph.leaves import Const, Index
+from gpuarray.graph.node import Node
+from gpuarray.manipulation import broadcast_shapes
+
+__all__ = ["Generator", "default_rng"]
+
+UINT64 = np.dtype(np.uint64)
+INT64 = np.dtype(np.int64)
+FLOAT64 = np.dtype(np.float64)
+
+
+def default_rng(seed: Any = None) -> Generator:
+    """A generator of random arrays.
+
+    >>> import gpuarray as ga
+    >>> ga.random.default_rng(0).random(3, chunks=2).shape
+    (3,)
+
+    Parameters
+    ----------
+    seed : None for another one each time, an int, a sequence of ints, or a `numpy.random.SeedSequence`; a `Generator`
+        comes back as it is
+
+    Raises TypeError and ValueError for seeds that NumPy does not take either.
+    """
+    if isinstance(seed, Generator):
+        return seed
+    if isinstance(seed, (np.random.Generator, np.random.BitGenerator, np.random.RandomState)):
+        raise TypeError(
+            f"seed is a {type(seed).__name__}, whose algorithm goes from one element to the next; pass an integer, such as "
+            "its .integers(2**63)"
+        )
+    return Generator(seed)
+
+
+class Generator:
+    """Makes random arrays; each call is another, independent sequence.
+
+    >>> import gpuarray as ga
+    >>> rng = ga.random.default_rng(7)
+    >>> one, other = rng.random(5), rng.random(5)
+    >>> bool((one == other).any())
+    False
+    >>> bool((one == ga.random.default_rng(7).random(5, chunks=2)).all())
+    True
+    """
+
+    def __init__(self, seed: Any = None) -> None:
+        sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+        self.seed_sequence = sequence
+        self._key = int(sequence.generate_state(1, np.uint64)[0])
+        self._calls = 0
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"gpuarray.random.Generator(seed={self.seed_sequence.entropy!r}, calls={self._calls})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"seed_sequence": self.seed_sequence, "_key": self._key, "_calls": self._calls}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    def spawn(self, n_children: int) -> list[Generator]:
+        """Independent generators, for parts of a program that should not depend on each other.
+
+        >>> import gpuarray as ga
+        >>> len(ga.random.default_rng(0).spawn(3))
+        3
+
+        Raises ValueError for a negative number.
+        """
+        if operator.index(n_children) < 0:
+            raise ValueError(f"n_children={n_children} must not be negative")
+        return [Generator(child) for child in self.seed_sequence.spawn(n_children)]
+
+    # Distributions.
+
+    def random(self, size: Any = None, dtype: Any = np.float64, out: Any = None, *, chunks: Chunks = "auto") -> NDArray:
+        """Uniform in [0, 1).
+
+        >>> import gpuarray as ga
+        >>> ga.random.default_rng(0).random((2, 3)).shape
+        (2, 3)
+
+        Parameters
+        ----------
+        size : shape; None for a single number, as an array without dimensions
+        dtype : float64 or float32
+        out : an `NDArray` that is made to stand for the result
+        chunks : as in `NDArray.rechunk`
+
+        Raises TypeError for another `dtype`.
+        """
+        return into(out, self._draw("random_uniform", _size(size, out), float_dtype(dtype, "random"), chunks))
+
+    def standard_normal(
+        self, size: Any = None, dtype: Any = np.float64, out: Any = None, *, chunks: Chunks = "auto"
+    ) -> NDArray:
+        """Normal, with mean 0 and standard deviation 1.
+
+        >>> import gpuarray as ga
+        >>> ga.random.default_rng(0).standard_normal(4, dtype="float32").dtype
+        dtype('float32')
+
+        Arguments as in `random`.
+        """
+        return into(out, self._draw("random_normal", _size(size, out), float_dtype(dtype, "standard_normal"), chunks))
+
+    def standard_exponential(
+        self,
+        size: Any = None,
+        dtype: Any = np.float64,
+        method: str = "inv",
+        out: Any = None,
+        *,
+        chunks: Chunks = "auto",
+    ) -> NDArray:
+        """Exponential, with scale 1.
+
+        >>> import gpuarray as ga
+        >>> bool(ga.random.default_rng(0).standard_exponential(9).min() >= 0)
+        True
+
+        Arguments as in `random`; `method` changes nothing.
+        """
+        kind = float_dtype(dtype, "standard_exponential")
+        return into(out, self._draw("random_exponential", _size(size, out), kind, chunks))
+
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None, *, chunks: Chunks = "auto") -> NDArray:
+        """Uniform in [low, high).
+
+        >>> import gpuarray as ga
+        >>> ga.random.default_rng(0).uniform(-1, [1, 10, 100]).shape
+        (3,)
+
+        Parameters
+        ----------
+        low, high : numbers, or arrays that broadcast
+        size : shape; None takes that of the parameters
+
+        Raises OverflowError for a range that is not finite, ValueError for shapes that do not fit.
+        """
+        if known(low) and known(high) and not np.isfinite(np.subtract(high, low, dtype=float)).all():
+            raise OverflowError(f"the range from low={low} to high={high} is not finite")
+        u = self._draw("random_uniform", result_shape(size, low, high), FLOAT64, chunks)
+        return apply("add", apply("multiply", u, apply("subtract", high, low)), low)
+
+    def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None, *, chunks: Chunks = "auto") -> NDArray:
+        """Normal, with mean `loc` and standard deviation `scale`.
+
+        >>> import gpuarray as ga
+        >>> x = ga.random.default_rng(0).normal(10, 2, size=10_000)
+        >>> bool(abs(x.mean() - 10) < 0.1)
+        True
+
+        Parameters
+        ----------
+        loc, scale : numbers, or arrays that broadcast
+        size : shape; None takes that of the parameters
+
+        Raises ValueError for a negative `scale` and shapes that do not fit.
+        """
+        not_negative("scale", scale)
+        z = self._draw("random_normal", result_shape(size, loc, scale), FLOAT64, chunks)
+        return apply("add", apply("multiply", z, scale), loc)
+
+    def lognormal(self, mean: Any = 0.0, sigma: Any = 1.0, size: Any = None, *, chunks: Chunks = "auto") -> NDArray:
+        """Numbers whose logarithm is normal, with mean `mean` and standard deviation `sigma`.
+
+        >>> import gpuarray as ga
+        >>> bool(ga.random.default_rng(0).lognormal(size=100).min() > 0)
+        True
+
+        Arguments as in `normal`.
+        """
+        not_negative("sigma", sigma)
+        return apply("exp", self.normal(mean, sigma, size, chunks=chunks))
+
+    def exponential(self, scale: Any = 1.0, size: Any = None, *, chunks: Chunks = "auto") -> NDArray:
+        """Exponential, with mean `scale`.
+
+        >>> import gpuarray as ga
+        >>> ga.random.default_rng(0).exponential([1.0, 2.0], size=(3, 2)).shape
+        (3, 2)
+
+        Raises ValueError for a negative `scale` and shapes that do not fit.
+        """
+        not_negative("scale", scale)
+        return apply("multiply", self._draw("random_exponential", result_shape(size, scale), FLOAT64, chunks), scale)
+
+    def integers(
+        self,
+        low: Any,
+        high: Any = None,
+        size: Any = None,
+        dtype: Any = np.int64,
+        endpoint: bool = False,
+        *,
+        chunks: Chunks = "auto",
+    ) -> NDArray:
+        """Integers in [low, high), or [low, high] with `endpoint`; in [0, low) without `high`.
+
+        >>> import gpuarray as ga
+        >>> x = ga.random.default_rng(0).integers(1, 6, size=1000, endpoint=True)
+        >>> ga.compute(x.min(), x.max())
+        (array(1), array(6))
+
+        Parameters
+        ----------
+        low, high : integers, or arrays of them that broadcast
+        size : shape; None takes that of the parameters
+        dtype : an integer dtype or bool
+
+        Raises ValueError for an empty range or one that the dtype cannot hold, TypeError for what is no integer.
+        """
+        if high is None:
+            low, high = 0, low
+        kind = np.dtype(dtype).newbyteorder("=")
+        if kind.kind not in "biu":
+            raise TypeError(f"dtype {kind} is not supported for integers; use an integer dtype or bool")
+        start, span = integer_range(low, high, kind, bool(endpoint))
+        shape = result_shape(size, low, high)
+        made = self._draw("random_integers", shape, INT64, chunks, start, span)
+        return NDArray(cast(made.node, kind))
+
+    def choice(
+        self, a: Any, size: Any = None, replace: bool = True, p: Any = None, axis: int = 0, *, chunks: Chunks = "auto"
+    ) -> NDArray:
+        """Elements drawn from a vector, or from ``range(a)``, with replacement.
+
+        >>> import gpuarray as ga
+        >>> set(ga.random.default_rng(0).choice([2, 3, 5], 100).tolist())
+        {2, 3, 5}
+
+        Parameters
+        ----------
+        a : a vector, or an int; each task holds it whole
+        size : shape
+        replace : True; drawing without replacement needs all positions at once
+        p : probability of each element; None for equal ones
+
+        Raises ValueError for ``replace=False``, an empty `a`, and `p` that is negative or does not add up to 1.
+        """
+        if not replace:
+            raise ValueError(
+                "replace=False is not supported; numpy.random.default_rng(seed).choice(n, size, replace=False) gives "
+                "positions to index with"
+            )
+        values = None if hasattr(a, "__index__") else asarray(a)
+        if values is not None and (values.ndim != 1 or axis != 0):
+            raise ValueError(f"choice draws from a vector, got shape {values.shape} and axis={axis}")
+        n = operator.index(a) if values is None else values.size
+        if n < 1:
+            raise ValueError(f"a={a} must be positive, or a vector with elements")
+        if p is None:
+            drawn = self.integers(n, size=size, chunks=chunks)
+        else:
+            drawn = _looked_up(_searched, asarray(cumulative(p, n)), self.random(size, chunks=chunks), INT64)
+        return drawn if values is None else _looked_up(_taken, values, drawn, values.dtype)
+
+    def _draw(self, op: str, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: Chunks, *rest: Any) -> NDArray:
+        """The next sequence of numbers, as a row of the table."""
+        with self._lock:
+            stream = self._calls
+            self._calls += 1
+        strides = tuple(math.prod(shape[a + 1 :]) for a in range(len(shape)))
+        cut = normalize_chunks(chunks, shape, dtype)
+        index: Node = Index(shape, 0, strides, cut)
+        inputs = (Const.of(self._key, UINT64), Const.of(stream, UINT64), index, *rest)
+        return NDArray(Map(op + ("32" if dtype == np.float32 else ""), dtype, *inputs))
+
+
+# Arguments.
+
+
+def _size(size: Any, out: Any) -> tuple[int, ...]:
+    if size is None:
+        return out.shape if isinstance(out, NDArray) else ()
+    return as_shape(size)
+
+
+def float_dtype(dtype: Any, name: str) -> np.dtype[Any]:
+    kind = np.dtype(dtype)
+    if kind not in (np.dtype(np.float64), np.dtype(np.float32)):
+        raise TypeError(f"dtype {kind} is not supported for {name}; use float64 or float32")
+    return kind.newbyteorder("=")
+
+
+def result_shape(size: Any, *parameters: Any) -> tuple[int, ...]:
+    """The shape asked for, which the parameters must broadcast to, or the one they broadcast to."""
+    common = broadcast_shapes(*(getattr(p, "shape", None) or np.shape(p) for p in parameters))
+    if size is None:
+        return common
+    shape = as_shape(size)
+    if broadcast_shapes(common, shape) != shape:
+        raise ValueError(f"size={shape} does not fit parameters that broadcast to shape {common}")
+    return shape
+
+
+def known(value: Any) -> bool:
+    """Whether a parameter's values are there to be checked."""
+    return not isinstance(value, NDArray)
+
+
+def not_negative(name: str, value: Any) -> None:
+    if known(value) and (np.signbit(np.asarray(value, float))).any():
+        raise ValueError(f"{name}={value} must not be negative")
+
+
+def integer_range(low: Any, high: Any, dtype: np.dtype[Any], endpoint: bool) -> tuple[Node, Node]:
+    """The first integer and how many there are, as int64 and uint64; 0 stands for 2**64."""
+    least, most = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    if known(low) and known(high):
+        first = np.asarray(exact(low, "low"), object)
+        last = np.asarray(exact(high, "high"), object) - (0 if endpoint else 1)
+        if (first > last).any():
+            raise ValueError(f"low={low} must be {'at most' if endpoint else 'below'} high={high}")
+        if (first < least).any():
+            raise ValueError(f"low={low} is out of bounds for {dtype}, whose least value is {least}")
+        if (last > most).any():
+            raise ValueError(f"high={high} is out of bounds for {dtype}, whose largest value is {most}")
+        wrapped = np.asarray(first % 2**64, object).astype(np.uint64).view(np.int64)
+        return as_node(wrapped), as_node(np.asarray((last - first + 1) % 2**64, object).astype(np.uint64))
+    start, stop = asarray(low), asarray(high)
+    for name, x in (("low", start), ("high", stop)):
+        if x.dtype.kind not in "biu":
+            raise TypeError(f"{name} must be integers, got dtype {x.dtype}")
+    begin, end = NDArray(cast(start.node, INT64)), NDArray(cast(stop.node, INT64))
+    span = apply("subtract", end, begin)
+    return begin.node, cast((apply("add", span, 1) if endpoint else span).node, UINT64)
+
+
+def exact(value: Any, name: str) -> Any:
+    """Integers as Python integers, which do not wrap around."""
+    array = np.asarray(value)
+    if array.dtype.kind == "O" and all(isinstance(v, int) for v in array.flat):
+        return array
+    if array.dtype.kind == "f" and not (array % 1 == 0).all():
+        raise TypeError(f"{name}={value} must be integers")
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name}={value!r} must be integers, got dtype {array.dtype}")
+    return np.vectorize(int, otypes=[object])(array) if array.size else array.astype(object)
+
+
+# Choosing.
+
+
+def cumulative(p: Any, n: int) -> np.ndarray[Any, Any]:
+    """The distribution function of a choice."""
+    chances = np.asarray(p, float)
+    if chances.shape != (n,):
+        raise ValueError(f"p of shape {chances.shape} must have one probability for each of {n} elements")
+    if not (chances >= 0).all() or abs(math.fsum(chances) - 1) > 1e-8:
+        raise ValueError(f"probabilities must not be negative and must add up to 1, got p={p}")
+    edges = np.cumsum(chances)
+    return edges / edges[-1]
+
+
+def _searched(edges: Any, u: Any) -> Any:
+    return edges.searchsorted(u, side="right").astype(INT64)
+
+
+def _taken(values: Any, index: Any) -> Any:
+    return values[index]
+
+
+def _looked_up(function: Callable[..., Any], table: NDArray, index: NDArray, dtype: np.dtype[Any]) -> NDArray:
+    """A function of a table, whole, and of the chunks of an array."""
+    if not index.ndim:
+        return _looked_up(function, table, index[None], dtype)[0]
+    cut_as = (one_chunk(table.shape), index.chunks)
+    made: Node = MapBlocks(function, (), False, dtype, index.chunks, cut_as, table.node, index.node)
+    return NDArray(made)
