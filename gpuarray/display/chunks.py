@@ -47,7 +47,8 @@ def picture(chunks: Sequence[Cuts]) -> str:
 def drawing(axes: Sequence[Cuts]) -> str:
     """Up to three axes: depth, height, width."""
     missing: list[Cuts | None] = [None] * (3 - len(axes))
-    depth, height, width = [*missing, *axes]
+    padded = [*missing, *axes]
+    depth, height, width = padded[0], padded[1], padded[2]
     lengths = pixels([1 if a is None else a.total for a in (depth, height, width)])
     if width is None:
         lengths = [0.0, SHORTEST, SHORTEST]
