@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from gpuarray.cluster.buffers import as_bytes, like_memory
-from gpuarray.cluster.owner import Owner, sweep
+from gpuarray.cluster.owner import OWNER_FILE, Owner, sweep
 from gpuarray.cluster.sizes import format_bytes
 from gpuarray.cluster.task import Chunk, Key
 from gpuarray.cluster.tiers import Tier
@@ -119,6 +119,18 @@ class DiskTier(Tier):
             self._files = 0
             self._remove_folder()
 
+    def purge(self, known: set[str]) -> None:
+        """Delete every file but those in `known`. No `put` may be under way."""
+        with self._lock:
+            if self._folder is not None:
+                for name in os.listdir(self._folder):
+                    path = os.path.join(self._folder, name)
+                    if path not in known and name != OWNER_FILE:
+                        with contextlib.suppress(OSError):
+                            os.unlink(path)
+                self._files = len(known) + 1
+        self._forget_file()
+
     def disown(self) -> None:
         """Leave the folder to the process that made it: this one was forked from it."""
         self._lock = threading.Lock()
@@ -135,14 +147,16 @@ class DiskTier(Tier):
                 try:
                     if not os.path.isdir(self.directory):
                         os.mkdir(self.directory, 0o700)
-                    folder, owner = Owner.make_folder(self.directory, PREFIX)
+                    owner = Owner(os.path.join(self.directory, PREFIX + secrets.token_hex(8)))
+                    self._cleaner = weakref.finalize(self, owner.remove_folder)
+                    owner.make_folder()
+                    self._folder = owner.folder
                 except OSError as error:
+                    self._remove_folder()
                     raise SpillError(
                         f"no spill folder can be made in {self.directory} ({error.strerror or error}); "
                         "make room there or set another spill_directory"
                     ) from error
-                self._folder = folder
-                self._cleaner = weakref.finalize(self, _remove, folder, owner, os.getpid())
             self._files += 1
             return self._folder
 
@@ -238,12 +252,6 @@ def _uncache(fd: int) -> None:
     if hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def _remove(folder: str, owner: Owner, pid: int) -> None:
-    if pid == os.getpid():  # a forked child must not remove its parent's files
-        shutil.rmtree(folder, ignore_errors=True)
-    owner.close()
 
 
 def _check_directory(directory: str) -> None:

@@ -56,14 +56,19 @@ class Ticket:
     """Bytes per level."""
     lifts: dict[Key, int]
     """The part of ``reserved[0]`` that waits for chunks to be raised."""
+    debt: int = 0
+    """Bytes of the host still to be reserved, for chunks from disk to pass through, once others have left the host."""
     whole_run: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class Move:
+    """One tier down, on behalf of a run."""
+
     entry: Held
     src: int
     dst: int
+    run: int
 
 
 @dataclass(slots=True, eq=False)
@@ -94,7 +99,10 @@ class Ledger:
 
     # Chunks
 
-    def add(self, entry: Held) -> None:
+    def add(self, entry: Held, ticket: Ticket) -> None:
+        """Record a new chunk, pinned by the ticket of the task that made it."""
+        entry.pins = 1
+        ticket.keys += (entry.key,)
         self.runs[entry.run].held[entry.key] = entry
         entry.level = 0
         self.at[0][entry] = None
@@ -112,11 +120,16 @@ class Ledger:
         self.owners |= owners
 
     def remove(self, entry: Held) -> None:
+        """Forget a chunk. While a thread copies it, its bytes count on, until `end`."""
         del self.runs[entry.run].held[entry.key]
-        self._leave(entry)
         entry.gone = True
-        if not entry.busy:  # else who copies it cleans up
-            self.drop_file(entry)
+        if not entry.busy:
+            self._free(entry)
+
+    def _free(self, entry: Held) -> None:
+        entry.payload = None  # its memory must be free when the sums say so
+        self._leave(entry)
+        self.drop_file(entry)
 
     def _leave(self, entry: Held) -> None:
         del self.at[entry.level][entry]
@@ -148,15 +161,27 @@ class Ledger:
 
     # Tickets
 
-    def needs(self, run: Run, keys: tuple[Key, ...], load: int, work: int) -> tuple[dict[int, int], dict[Key, int]]:
-        """What a task needs: bytes per tier of memory, and of every key that must be raised."""
-        lifts = {key: run.held[key].nbytes for key in keys if run.held[key].level}
-        needs = {0: load + work + sum(lifts.values())}
+    def ticket(self, run: int, keys: tuple[Key, ...], load: int, work: int) -> Ticket:
+        """What a task would need now; not granted yet."""
+        held = self.runs[run].held
+        lifts = {key: held[key].nbytes for key in keys if held[key].level}
+        ticket = Ticket(run, keys, {0: load + work + sum(lifts.values())}, lifts)
         if self.host:
-            # a chunk on its way from disk to the device passes through the host, one at a time
-            staged = (nbytes for key, nbytes in lifts.items() if run.held[key].level > self.host)
-            needs[self.host] = load + max(staged, default=0)
-        return needs, lifts
+            # a chunk on its way from disk to the device passes through the host: one at a time, after those that
+            # the host has already
+            staged = max((nbytes for key, nbytes in lifts.items() if held[key].level > self.host), default=0)
+            leaving = sum(nbytes for key, nbytes in lifts.items() if held[key].level == self.host)
+            ticket.debt = min(staged, leaving)
+            ticket.reserved[self.host] = load + staged - ticket.debt
+        return ticket
+
+    def pay(self, ticket: Ticket, nbytes: int) -> None:
+        """Reserve up to `nbytes` of what a ticket still has to reserve on the host."""
+        nbytes = min(nbytes, ticket.debt)
+        if nbytes:
+            ticket.debt -= nbytes
+            ticket.reserved[self.host] += nbytes
+            self.tiers[self.host].count(reserved=nbytes)
 
     def short(self, needs: dict[int, int]) -> list[int]:
         """The levels where there is no room for `needs`."""
@@ -194,26 +219,37 @@ class Ledger:
         """Whether any task or move is under way, and so something may be released."""
         return bool(self.moves) or any(not t.whole_run for run in self.runs.values() for t in run.tickets)
 
-    def sum_up(self) -> None:
-        """Make the sums anew from what there is, after an interrupt that may have struck between two lines."""
+    def sum_up(self, run: int = 0) -> None:
+        """Make the sums anew from what there is, after an interrupt that may have struck `run` between two lines."""
+        for move in [move for move in self.moves if move.run == run]:
+            del self.moves[move]
+            move.entry.busy = False
         for tier in self.tiers:
             tier.held = tier.reserved = 0
         self.at = [{} for _ in self.tiers]
         self.owners = set()
-        for run in self.runs.values():
-            for entry in run.held.values():
-                entry.pins = sum(entry.key in ticket.keys for ticket in run.tickets)
-                self.at[entry.level][entry] = None
-                self.owners |= entry.owners
-                if entry.level < self.memory:
-                    self.tiers[entry.level].held += entry.nbytes
-                if entry.file is not None:
-                    self.tiers[-1].held += entry.nbytes
-            for ticket in run.tickets:
+        entries = {move.entry: None for move in self.moves}
+        for mine in self.runs.values():
+            entries.update(dict.fromkeys(mine.held.values()))
+            for entry in mine.held.values():
+                entry.pins = sum(entry.key in ticket.keys for ticket in mine.tickets)
+            for ticket in mine.tickets:
                 for level, nbytes in ticket.reserved.items():
                     self.tiers[level].reserved += nbytes
         for move in self.moves:
             self.tiers[move.dst].reserved += move.entry.nbytes
+        for entry in entries:
+            self.at[entry.level][entry] = None
+            self.owners |= entry.owners
+            if entry.level < self.memory:
+                self.tiers[entry.level].held += entry.nbytes
+            if entry.file is not None:
+                self.tiers[-1].held += entry.nbytes
+
+    def files(self) -> set[str]:
+        """The paths of all files that are known."""
+        entries = [entry for at in self.at for entry in at]
+        return {entry.file.path for entry in entries if entry.file} | {file.path for file in self.trash}
 
     # Moves
 
@@ -226,9 +262,11 @@ class Ledger:
         del self.moves[move]
         move.entry.busy = False
         self.tiers[move.dst].count(reserved=-move.entry.nbytes)
+        if move.entry.gone:
+            self._free(move.entry)
 
-    def plan_moves(self, needs: dict[int, int], spared: Collection[Held] = ()) -> list[Move]:
-        """Moves that make room for `needs`, or a first step towards it; none if moves cannot make it.
+    def plan_moves(self, run: int, needs: dict[int, int], spared: Collection[Held] = ()) -> list[Move]:
+        """Moves that make room for what a run needs, or a first step towards it; none if moves cannot make it.
 
         Nothing moves in vain: if all that may move is not enough, nothing does.
         """
@@ -238,45 +276,54 @@ class Ledger:
                 return []
         if not short:
             return []
-        level = max(short)  # from the bottom up: what sinks needs room below
-        return self._sink(level, self.tiers[level].short(needs[level]), spared, needs)
+        level = min(short)  # from the top down: what sinks may have to sink further
+        return self._sink(run, level, self.tiers[level].short(needs[level]), spared)
 
-    def _sink(self, level: int, nbytes: int, spared: Collection[Held], needs: dict[int, int]) -> list[Move]:
+    def _sink(self, run: int, level: int, nbytes: int, spared: Collection[Held]) -> list[Move]:
+        """Moves out of a level, or, where there is no room below for even one of them, out of the next."""
         found = self.victims(level, nbytes, spared)
         if not found:
             return []
         below = self.tiers[level + 1]
         for chosen in (found, found[:1]):
-            short = below.short(sum(entry.nbytes for entry in chosen) + needs.get(level + 1, 0))
+            short = below.short(sum(entry.nbytes for entry in chosen))
             if short <= 0:
-                return [Move(entry, level, level + 1) for entry in chosen]
-            if level + 2 < len(self.tiers) and (moves := self._sink(level + 1, short, spared, {})):
+                return [Move(entry, level, level + 1, run) for entry in chosen]
+            if level + 2 < len(self.tiers) and (moves := self._sink(run, level + 1, short, spared)):
                 return moves
         return []
 
     def victims(self, level: int, nbytes: int, spared: Collection[Held] = ()) -> list[Held] | None:
-        """The chunks of a level to move down so that `nbytes` come free; None if there are not enough."""
+        """The chunks of a level to move down so that `nbytes` come free; None if there are not enough.
+
+        What a task is about to read is `spared`: never moved out of the first tier, and last out of the others.
+        """
         if level + 1 == len(self.tiers):
             return None
         to_disk = level == self.host
         candidates = [e for e in self.at[level] if not e.pins and not e.busy and not (to_disk and e.fixed)]
+        if spared:
+            last = [entry for entry in candidates if entry in spared] if level else []
+            candidates = [entry for entry in candidates if entry not in spared]
+        else:
+            last = []
         candidates.sort(key=Held.rank, reverse=True)
         chosen = []
-        for entry in candidates:
+        for entry in (*candidates, *last):
             if nbytes <= 0:
                 break
-            if entry not in spared:
-                chosen.append(entry)
-                nbytes -= entry.nbytes
+            chosen.append(entry)
+            nbytes -= entry.nbytes
         return chosen if nbytes <= 0 else None
 
     # Refusals
 
-    def refuse_giants(self, run: Run, keys: tuple[Key, ...], needs: dict[int, int], lifts: dict[Key, int]) -> None:
+    def refuse_giants(self, ticket: Ticket) -> None:
         """Raise if a task would not fit were it alone with its run."""
-        standing = sum(ticket.reserved.get(self.host, 0) for ticket in run.tickets if ticket.whole_run)
-        inputs = sum(run.held[key].nbytes for key in keys if key not in lifts)
-        for level, nbytes in needs.items():
+        run = self.runs[ticket.run]
+        standing = sum(other.reserved.get(self.host, 0) for other in run.tickets if other.whole_run)
+        inputs = sum(run.held[key].nbytes for key in ticket.keys if key not in ticket.lifts)
+        for level, nbytes in ticket.reserved.items():
             tier = self.tiers[level]
             nbytes += (inputs if level == 0 else 0) + (standing if level == self.host else 0)
             if tier.limit is not None and nbytes > tier.limit:

@@ -88,9 +88,10 @@ class LocalExecutor:
             other tasks are cancelled, those that run are waited for, and nothing is left in memory or on disk.
         """
         with self.events.heard_by(subscribers):
-            number = self.memory.open_run()
+            number = self.memory.new_run()
             start = monotonic()
             try:
+                self.memory.open_run(number)
                 if self.events:
                     self.events.emit(RunStarted(start, number, plan.stages))
                 self._run(plan, number)

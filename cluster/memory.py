@@ -12,6 +12,7 @@ raising their inputs while others compute is how chunks are prefetched.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import weakref
@@ -80,7 +81,7 @@ class MemoryManager:
         """Whether there is a disk below the memory."""
         self.device = self._ledger.host > 0
         """Whether tasks compute in another memory than the host's."""
-        self._last_run = 0
+        self._numbers = itertools.count(1)
         self._waiting = 0
         self._orphans: deque[int] = deque()
         self._renew_lock()
@@ -93,13 +94,17 @@ class MemoryManager:
 
     # Runs
 
-    def open_run(self) -> int:
+    def new_run(self) -> int:
+        """A number that no run has yet. Known before the run is opened, it can be abandoned at any time."""
+        return next(self._numbers)
+
+    def open_run(self, run: int | None = None) -> int:
         """Start a run: a name for the chunks and tickets that belong together."""
+        run = self.new_run() if run is None else run
         with self._lock:
             self._bury()
-            self._last_run += 1
-            self._ledger.runs[self._last_run] = Run()
-            return self._last_run
+            self._ledger.runs[run] = Run()
+        return run
 
     def close_run(self, run: int, keep: Collection[Key] = (), *, torn: bool = False) -> None:
         """End a run: forget its tickets and all its chunks but those in `keep`, which `forget` drops.
@@ -111,14 +116,20 @@ class MemoryManager:
             mine = ledger.runs[run]
             mine.open = False
             mine.expected.clear()
+            if torn:
+                mine.tickets.clear()
+                ledger.sum_up(run)
+                copied = {move.entry for move in ledger.moves}  # by other runs
+                for entry in mine.held.values():
+                    entry.busy = entry in copied
             for ticket in tuple(mine.tickets):
                 ledger.close(ticket)
-            if torn:
-                ledger.sum_up()
             for key in [key for key in mine.held if key not in keep]:
                 ledger.remove(mine.held[key])
             if not mine.held:
                 del ledger.runs[run]
+            if torn and ledger.disk is not None and not ledger.moves:
+                ledger.disk.purge(ledger.files())  # a file may have been written whose record was not
             self._bury()
             self._changed.notify_all()
         self._empty_trash()
@@ -186,19 +197,17 @@ class MemoryManager:
                 if cancelled():
                     return None
                 ledger = self._ledger
-                mine = ledger.runs[run]
-                needs, lifts = ledger.needs(mine, keys, load, work)
-                short = self.limited and ledger.short(needs)
-                if not short:
-                    return ledger.grant(Ticket(run, keys, needs, lifts))
-                ledger.refuse_giants(mine, keys, needs, lifts)
-                moves = self._begin(needs, [mine.held[key] for key in keys]) if evict and not spill_error else []
+                ticket = ledger.ticket(run, keys, load, work)
+                if not self.limited or not ledger.short(ticket.reserved):
+                    return ledger.grant(ticket)
+                ledger.refuse_giants(ticket)
+                moves = self._begin(ticket) if evict and not spill_error else []
                 if not moves:
                     if overdraw:
-                        return ledger.grant(Ticket(run, keys, needs, lifts))
+                        return ledger.grant(ticket)
                     if not wait:
                         return None
-                    self._wait(needs, spill_error)
+                    self._wait(ticket.reserved, spill_error)
                     spill_error = None
                     continue
             spill_error = self._carry_all(moves)
@@ -209,14 +218,14 @@ class MemoryManager:
         while True:
             with self._lock:
                 ledger = self._ledger
-                needs = {ledger.host: nbytes}
-                if ledger.short(needs):
-                    ledger.refuse_giants(ledger.runs[run], (), needs, {})
-                moves = [] if spill_error else self._begin(needs)
+                ticket = Ticket(run, (), {ledger.host: nbytes}, {}, whole_run=True)
+                if ledger.short(ticket.reserved):
+                    ledger.refuse_giants(ticket)
+                moves = [] if spill_error else self._begin(ticket)
                 if not moves:
-                    if overdraw or not ledger.short(needs):
-                        return ledger.grant(Ticket(run, (), needs, {}, whole_run=True))
-                    self._wait(needs, spill_error)
+                    if overdraw or not ledger.short(ticket.reserved):
+                        return ledger.grant(ticket)
+                    self._wait(ticket.reserved, spill_error)
                     spill_error = None
                     continue
             spill_error = self._carry_all(moves)
@@ -228,7 +237,7 @@ class MemoryManager:
         while True:
             with self._lock:
                 ledger = self._ledger
-                moves = [] if spill_error else self._begin({ledger.host: nbytes})
+                moves = [] if spill_error else self._begin(Ticket(ticket.run, (), {ledger.host: nbytes}, {}))
                 if not moves:
                     ticket.reserved[ledger.host] = ticket.reserved.get(ledger.host, 0) + nbytes
                     ledger.tiers[ledger.host].count(reserved=nbytes)
@@ -244,7 +253,11 @@ class MemoryManager:
             if a spill file is not what was written.
         """
         held = self._ledger.runs[ticket.run].held
-        return {key: self._lift(held[key], ticket) for key in ticket.keys}
+        if ticket.lifts:
+            # from the host first: it must have room for those from disk to pass through
+            for key in sorted(ticket.lifts, key=lambda key: held[key].level):
+                self._lift(held[key], ticket)
+        return {key: held[key].payload for key in ticket.keys}
 
     def release(self, ticket: Ticket) -> None:
         """Give back what is left of a reservation and unpin its keys."""
@@ -257,6 +270,8 @@ class MemoryManager:
 
     def put(self, run: int, key: Key, chunk: Chunk, ticket: Ticket | None = None, foreign: Collection[int] = ()) -> int:
         """Hold a chunk; return its bytes. It takes its room out of `ticket`, or waits for room without one.
+
+        It is pinned until the ticket is released: the task that made it refers to it, so moving it would free nothing.
 
         Parameters
         ----------
@@ -285,7 +300,7 @@ class MemoryManager:
                 mine_owned = roots(chunk)
             fixed = any(array.dtype.hasobject for array in chunk)
             ledger.spend(ticket, nbytes)
-            ledger.add(Held(run, key, chunk, nbytes, mine_owned, fixed, mine.expected.pop(key, [])))
+            ledger.add(Held(run, key, chunk, nbytes, mine_owned, fixed, mine.expected.pop(key, [])), ticket)
         return nbytes
 
     def fetch(self, run: int, key: Key) -> Chunk:
@@ -328,8 +343,8 @@ class MemoryManager:
                 if key in held and position in held[key].uses:
                     held[key].uses.remove(position)
 
-    def relieve(self) -> int:
-        """Move every unpinned chunk out of the memory where tasks compute; return the bytes freed.
+    def relieve(self, run: int) -> int:
+        """Move every unpinned chunk out of the memory where tasks compute, for a run; return the bytes freed.
 
         For when the device runs out of memory although the sums say otherwise.
         """
@@ -340,7 +355,7 @@ class MemoryManager:
                 found = ledger.victims(0, 1)
                 if not found or ledger.tiers[1].short(found[0].nbytes) > 0:
                     return freed
-                move = Move(found[0], 0, 1)
+                move = Move(found[0], 0, 1, run)
                 ledger.begin(move)
             if self._carry_all([move]) is not None:
                 return freed
@@ -360,8 +375,9 @@ class MemoryManager:
 
     # With the lock
 
-    def _begin(self, needs: dict[int, int], spared: Collection[Held] = ()) -> list[Move]:
-        moves = self._ledger.plan_moves(needs, spared)
+    def _begin(self, ticket: Ticket) -> list[Move]:
+        held = self._ledger.runs[ticket.run].held
+        moves = self._ledger.plan_moves(ticket.run, ticket.reserved, [held[key] for key in ticket.keys])
         for move in moves:
             self._ledger.begin(move)
         return moves
@@ -419,12 +435,10 @@ class MemoryManager:
             payload = self._convert(entry, src, dst)
             written = entry.nbytes
         with self._lock:
-            self._end(move)
             if dst is ledger.disk and entry.file is None:
                 ledger.keep_file(entry, payload)
-            if entry.gone:
-                ledger.drop_file(entry)
-            elif not entry.pins:
+            self._end(move)
+            if not entry.gone and not entry.pins:
                 ledger.place(entry, move.dst, payload, set())
             dst.moved_in += written
             dst.moves_in += 1
@@ -444,7 +458,7 @@ class MemoryManager:
             self._empty_trash()
             return dst.put(entry.key, chunk)
 
-    def _lift(self, entry: Held, ticket: Ticket) -> Chunk:
+    def _lift(self, entry: Held, ticket: Ticket) -> None:
         """Raise a pinned chunk to the first tier; its room is in the ticket."""
         ledger = self._ledger
         with self._lock:
@@ -453,28 +467,29 @@ class MemoryManager:
             src = ledger.tiers[entry.level]
             if not entry.level:
                 ledger.spend(ticket, ticket.lifts.pop(entry.key, 0))
-                chunk: Chunk = entry.payload
-                return chunk
+                return
             entry.busy = True
+            if entry.level > ledger.host:
+                ledger.pay(ticket, ticket.debt)
         start = monotonic()
         try:
             chunk = ledger.tiers[0].put(entry.key, src.get(entry.key, entry.payload))
             with self._lock:
                 ledger.spend(ticket, ticket.lifts.pop(entry.key))
+                from_host = entry.level == ledger.host
                 ledger.place(entry, 0, chunk, roots(chunk))
+                if from_host:
+                    ledger.pay(ticket, entry.nbytes)
                 ledger.tiers[0].moved_in += entry.nbytes
                 ledger.tiers[0].moves_in += 1
         finally:
             with self._lock:
                 entry.busy = False
-                if entry.gone:
-                    ledger.drop_file(entry)
                 self._changed.notify_all()
         if self.events:
             now = monotonic()
             name = ledger.tiers[0].name
             self.events.emit(Moved(now, entry.run, entry.key, src.name, name, entry.nbytes, now - start))
-        return chunk
 
     def _empty_trash(self) -> None:
         disk, trash = self._ledger.disk, self._ledger.trash

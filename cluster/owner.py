@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import platform
-import secrets
 import shutil
 import stat
 import time
@@ -20,7 +20,7 @@ except ImportError:  # Windows: a process's start must do
 else:
     HAS_LOCKS = True
 
-_FILE = "owner.json"
+OWNER_FILE = "owner.json"
 _GRACE = 60.0
 """Seconds after which a folder without an owner is taken to be abandoned."""
 
@@ -28,33 +28,26 @@ _GRACE = 60.0
 class Owner:
     """This process's claim on a folder: a record in it, locked for as long as the process lives."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._pid = os.getpid()
+        self._record: io.FileIO | None = None
 
-    @classmethod
-    def make_folder(cls, directory: str, prefix: str) -> tuple[str, Owner]:
-        """Make a private folder with a random name in `directory` and claim it."""
-        folder = os.path.join(directory, prefix + secrets.token_hex(8))
-        os.mkdir(folder, 0o700)
-        try:
-            path = os.path.join(folder, _FILE)
-            fd = os.open(path + ".part", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                os.write(fd, json.dumps(_identity(os.getpid())).encode())
-                _lock(fd)  # before the record has its name: whoever sees the record sees the lock
-                os.rename(path + ".part", path)
-            except BaseException:
-                os.close(fd)
-                raise
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        return folder, cls(fd)
+    def make_folder(self) -> None:
+        """Make the folder, for this user alone, and claim it."""
+        os.mkdir(self.folder, 0o700)
+        path = os.path.join(self.folder, OWNER_FILE)
+        self._record = open(path + ".part", "xb", buffering=0)  # noqa: SIM115: open as long as the folder is ours
+        self._record.write(json.dumps(_identity(self._pid)).encode())
+        _lock(self._record.fileno())  # before the record has its name: whoever sees the record sees the lock
+        os.rename(path + ".part", path)
 
-    def close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+    def remove_folder(self) -> None:
+        """Remove the folder with all its files, unless this process was forked from the owner."""
+        if self._pid == os.getpid():
+            shutil.rmtree(self.folder, ignore_errors=True)
+        if self._record is not None:
+            self._record.close()
 
 
 def sweep(directory: str, prefix: str) -> list[str]:
@@ -83,7 +76,7 @@ def _folders(directory: str, prefix: str) -> list[str]:
 
 def _abandoned(folder: str) -> bool:
     try:
-        fd = os.open(os.path.join(folder, _FILE), os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        fd = os.open(os.path.join(folder, OWNER_FILE), os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
     except FileNotFoundError:
         # its owner is about to write the record, or died before it could
         with contextlib.suppress(OSError):

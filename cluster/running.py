@@ -112,8 +112,9 @@ class Running:
             self.check()
             result = self._twice(lambda: task.work.run(self.backend, loaded, chunks))
             ran_at = monotonic()
-        self._keep(task, result, ticket, loaded)
-        if task.outputs:
+        if task.outputs or result.kept:
+            self._keep(task, result, ticket, loaded)
+            result = Result({}, result.writes)  # from here on the chunks are the memory manager's alone
             made(key for key, _ in task.outputs)
         self._stage(task, result, ticket)
         task.work.store(self.backend, result)
@@ -157,7 +158,7 @@ class Running:
             raise
         except MemoryError:
             pass  # left before the second try: its traceback holds what the first one had allocated
-        freed = self.memory.relieve()
+        freed = self.memory.relieve(self.number)
         try:
             return function()
         except MemoryError as error:
@@ -174,8 +175,6 @@ class Running:
 
     def _keep(self, task: Task, result: Result, ticket: Ticket, loaded: Any) -> None:
         """Hold the kept outputs of a task, if they are what it has declared."""
-        if not task.outputs and not result.kept:
-            return
         made, declared = set(result.kept), {key for key, _ in task.outputs}
         if made != declared:
             raise TaskError(f"internal error: a task declared the outputs {sorted(declared)} and made {sorted(made)}")

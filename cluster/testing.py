@@ -5,13 +5,16 @@ An implementer inherits `ExecutorTests` and says how to make an executor; see ``
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 
 from gpuarray.cluster.task import Chunk, Key, Result, StageInfo, Task, Write
+from gpuarray.kernels.errors import TaskError
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +139,111 @@ def mix_expected(sizes: list[int], edges: list[tuple[int, ...]]) -> list[np.ndar
             total = (total + (n + 1) * float(made[source].sum())) % 1009.0
         made.append(np.arange(size, dtype=np.float64) + total)
     return made
+
+
+def _divide_by_zero(*_: Any) -> Result:
+    raise ZeroDivisionError("division by zero")
+
+
+class ExecutorTests:
+    """What every executor must do. Inherit it and define `make`."""
+
+    def make(self, **options: Any) -> Any:
+        """An executor over the NumPy backend; `options` are the limits of `LocalExecutor`, for those that have them."""
+        raise NotImplementedError
+
+    def test_an_empty_plan(self) -> None:
+        assert dict(self.make().run(ListPlan([]))) == {}
+
+    def test_kept_chunks_come_back(self) -> None:
+        sizes, edges = [3, 1, 7, 2], [(), (0,), (0, 1), (2, 0)]
+        kept = self.make().run(mix_plan(sizes, edges, kept=[0, 3]))
+        expected = mix_expected(sizes, edges)
+        assert set(kept) == {(0, 0, 0), (0, 0, 3)}
+        for i in (0, 3):
+            np.testing.assert_array_equal(kept[0, 0, i][0], expected[i])
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_random_graphs(self, seed: int) -> None:
+        rng = random.Random(seed)
+        count = rng.randint(2, 80)
+        sizes = [rng.choice([0, 1, 5, 1000]) for _ in range(count)]
+        edges = [tuple(rng.sample(range(i), min(i, rng.randint(0, 4)))) for i in range(count)]
+        kept = self.make().run(mix_plan(sizes, edges, kept=range(count)))
+        for i, expected in enumerate(mix_expected(sizes, edges)):
+            np.testing.assert_array_equal(kept[0, 0, i][0], expected)
+
+    def test_what_was_loaded_is_run_and_stored(self) -> None:
+        sink = ArraySink((20,))
+
+        def double(n: int) -> Callable[..., Result]:
+            return lambda backend, loaded, chunks: Result({}, (Write(sink, (range(n, n + 1),), loaded[0] * 2),))
+
+        def load(n: int) -> Callable[[], Any]:
+            return lambda: [np.array([float(n)])]
+
+        tasks = (task((0, n), load=8, work=8, loader=load(n), function=double(n)) for n in range(20))
+        self.make().run(ListPlan(tasks))
+        np.testing.assert_array_equal(sink.array, 2.0 * np.arange(20))
+
+    @pytest.mark.parametrize("phase", ["loader", "function", "storer"])
+    @pytest.mark.parametrize("count", [1, 40])
+    def test_the_first_error_keeps_its_type_and_gets_a_note(self, phase: str, count: int) -> None:
+        def fail(*_: Any) -> Any:
+            raise LookupError("no such thing")
+
+        tasks = [task((0, n), load=1) for n in range(count - 1)]
+        failing = task((1, 0), load=1, **{phase: fail})  # type: ignore[arg-type]
+        with pytest.raises(LookupError, match="no such thing") as caught:
+            self.make().run(ListPlan([*tasks, failing]))
+        assert caught.value.__notes__ == ["in stage1, task 1 of 1, asked for at script.py:2"]
+
+    def test_an_executor_can_be_used_after_a_failure(self) -> None:
+        executor = self.make()
+        bad = task((0, 20), function=_divide_by_zero)
+        with pytest.raises(ZeroDivisionError):
+            executor.run(ListPlan([*(task((0, n)) for n in range(20)), bad]))
+        self.check_one_chunk(executor)
+
+    def test_a_plan_that_fails_to_enumerate(self) -> None:
+        def tasks() -> Iterator[Task]:
+            yield from (task((0, n), load=1) for n in range(50))
+            raise LookupError("the plan broke")
+
+        executor = self.make()
+        with pytest.raises(LookupError, match="the plan broke"):
+            executor.run(ListPlan(tasks))
+        self.check_one_chunk(executor)
+
+    def test_an_input_that_nothing_makes_is_named(self) -> None:
+        for count in (0, 50):
+            tasks = [*(task((0, n), load=1) for n in range(count)), task((1, 0), [(7, 7, 7)])]
+            with pytest.raises(TaskError, match=r"internal error: .*\(7, 7, 7\)"):
+                self.make().run(ListPlan(tasks))
+
+    def test_an_output_larger_than_declared_is_named(self) -> None:
+        def big(*_: Any) -> Result:
+            return Result({(0, 0, 0): (np.zeros(100),)})
+
+        with pytest.raises(TaskError, match=r"output \(0, 0, 0\) was declared with .*799 B.* has .*800 B") as caught:
+            self.make().run(ListPlan([task((0, 0), outputs={(0, 0, 0): 799}, work=800, function=big)], [(0, 0, 0)]))
+        assert "stage0" in caught.value.__notes__[0]
+
+    def test_an_output_that_was_not_made_is_named(self) -> None:
+        with pytest.raises(TaskError, match=r"internal error: .*\(0, 0, 0\)"):
+            self.make().run(ListPlan([task((0, 0), outputs={(0, 0, 0): 8})], [(0, 0, 0)]))
+
+    def test_a_kept_chunk_that_no_task_makes_is_named(self) -> None:
+        with pytest.raises(TaskError, match=r"internal error: .*\(3, 0, 0\)"):
+            self.make().run(ListPlan([task((0, 0))], [(3, 0, 0)]))
+
+    def test_results_do_not_depend_on_the_order_of_threads(self) -> None:
+        rng = random.Random(1)
+        sizes = [rng.randint(1, 50) for _ in range(60)]
+        edges = [tuple(rng.sample(range(i), min(i, 2))) for i in range(60)]
+        runs = [self.make().run(mix_plan(sizes, edges, kept=[59])) for _ in range(3)]
+        assert len({run[0, 0, 59][0].tobytes() for run in runs}) == 1
+
+    def check_one_chunk(self, executor: Any) -> None:
+        kept = executor.run(mix_plan([4], [()], kept=[0]))
+        np.testing.assert_array_equal(kept[0, 0, 0][0], np.arange(4.0))
