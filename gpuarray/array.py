@@ -17,7 +17,7 @@ from gpuarray.graph.elementwise import Map
 from gpuarray.graph.grid import Chunks, Lengths
 from gpuarray.graph.leaves import Const, Source
 from gpuarray.graph.move import Rechunk
-from gpuarray.graph.node import Node, users_line
+from gpuarray.graph.node import Node, mark_origin
 from gpuarray.readers import ArrayReader
 
 REFUSED_KINDS = "OV"
@@ -42,8 +42,7 @@ class NDArray:
     __array_priority__ = 1000
 
     def __init__(self, node: Node) -> None:
-        if not getattr(node, "origin", ""):
-            node.origin = users_line()
+        mark_origin(node)
         self._node = node
         self._value: np.ndarray[Any, Any] | None = None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpuarray import config
+from gpuarray.errors import DeviceError
 from gpuarray.kernels import backends, cache
 
 KEPT = 8
@@ -44,10 +45,33 @@ def current() -> Engine:
 
 
 def make(settings: config.Settings) -> Engine:
+    """An engine for settings: its memory is the device's where the device has its own, else the host's."""
     from gpuarray.cluster.local import LocalExecutor
 
     cache.set_folder(settings.cache_path())
-    limit, threads = settings.host_limit(), settings.thread_count()
-    backend = backends.get("numpy")
-    executor = LocalExecutor(backend, host_limit=limit, directory=settings.spill_path(), threads=threads)
-    return Engine(executor, backend, limit, threads)
+    threads, host = settings.thread_count(), settings.host_limit()
+    backend = backend_for(settings.device, settings.device_memory)
+    device = None if backend.name == "numpy" else settings.device_memory or host
+    directory = settings.spill_path()
+    executor = LocalExecutor(backend, host_limit=host, device_limit=device, directory=directory, threads=threads)
+    return Engine(executor, backend, device or host, threads)
+
+
+def backend_for(device: str, memory: int | None) -> Any:
+    """The backend of a device's name; ``"auto"`` is the processor where there is no GPU backend.
+
+    Raises DeviceError where the device is not to be had.
+    """
+    if device in ("auto", "cpu"):
+        return backends.get("numpy")
+    if device == "fake":
+        from gpuarray.kernels.backends.fake import Fake
+
+        return Fake(limit=memory)
+    try:
+        return backends.get("cupy")
+    except ImportError as error:
+        raise DeviceError(
+            f'device="{device}" needs CuPy and an NVIDIA GPU, and there is no CUDA backend here ({error}); '
+            'use device="cpu", or "auto" to take what there is'
+        ) from error

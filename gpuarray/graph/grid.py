@@ -154,7 +154,10 @@ def covering(r: range) -> range:
 
 def compose(outer: range, inner: range) -> range:
     """The positions that ``outer[inner]`` stands for: a slice of a slice."""
-    return outer[inner.start : inner.stop : inner.step] if inner else range(0)
+    if not inner:
+        return range(0)
+    start, step = outer[inner[0]], outer.step * inner.step
+    return range(start, start + len(inner) * step, step)
 
 
 def within(r: range, base: range) -> slice:

@@ -146,6 +146,19 @@ def from_line_of(old: Node, new: Node) -> Node:
     return new
 
 
+def mark_origin(node: Node) -> None:
+    """Say of a new node, and of those made with it, that they come from the user's line that runs now."""
+    if getattr(node, "origin", ""):
+        return
+    line = users_line()
+    stack = [node]
+    while stack:
+        n = stack.pop()
+        if not getattr(n, "origin", ""):
+            n.origin = line
+            stack.extend(n.inputs)
+
+
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 

@@ -48,7 +48,9 @@ class Indices:
         return Indices, (self.array,)
 
     def at(self, r: range) -> np.ndarray[Any, Any]:
-        return self.array[r.start : r.stop : r.step] if r else self.array[:0]
+        if not r:
+            return self.array[:0]
+        return self.array[r[0] : r[-1] + 1 : r.step] if r.step > 0 else self.array[r[-1] : r[0] + 1][:: r.step]
 
 
 VIEW, TAKE = "view", "take"

@@ -15,8 +15,10 @@ from gpuarray.graph.reduce import Combine, Partial, Reduce
 from gpuarray.graph.scan import ExclusiveScan, Scan
 from gpuarray.kernels.program import Builder
 
-CELL = 2**20
-"""Elements of a cell along the reduced axes: large enough that its state is nothing beside it."""
+CELL = 2**18
+"""Elements along the reduced axes at which a chunk is split: few enough that a task can be small, too."""
+SMALL_CELL = 2**16
+"""Elements up to which small chunks are put together: enough that a state is nothing beside its cell."""
 
 
 def to_trees(*roots: Node) -> tuple[Node, ...]:
@@ -53,7 +55,7 @@ def cells(chunks: Chunks, axes: tuple[int, ...]) -> tuple[Lengths | None, ...]:
     in_chunk = math.prod(c.largest for c in chunks)
     budget = CELL
     cut: list[Lengths | None] = [None] * len(chunks)
-    room = max(1, CELL // max(1, in_chunk))
+    room = max(1, SMALL_CELL // max(1, in_chunk))
     for axis in sorted(axes, reverse=True):
         lengths = chunks[axis]
         step = max(1, min(lengths.largest, budget))

@@ -44,7 +44,7 @@ def test_equals_numpy(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
                 else:
                     with ga.config.set(host_memory=limits):
                         result = x.compute()
-            except ga.MemoryLimitError:
+            except ga.errors.MemoryLimitError:
                 assert limits is not None
                 continue
             except Exception as error:
