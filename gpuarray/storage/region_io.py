@@ -141,13 +141,13 @@ def _read_groups(fd: int, start: int, layout: Layout, out: Array, name: str) -> 
 
 def _pick(fd: int, offset: int, buffer: Array, steps: tuple[int, ...], part: Array, name: str) -> None:
     used = sum((n - 1) * t for n, t in zip(part.shape, steps, strict=True)) + part.itemsize
-    read_exactly(fd, memoryview(buffer)[:used], offset, name)
+    read_exactly(fd, buffer.data[:used], offset, name)
     part[...] = np.ndarray(part.shape, part.dtype, buffer.data, 0, steps)
 
 
 def as_bytes(array: Array) -> memoryview:
     """The memory of a contiguous array."""
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 def read_exactly(fd: int, into: memoryview, offset: int, name: str) -> None:

@@ -107,7 +107,7 @@ class LocalChunks:
         if size > self.size + self.size // 8 + 65536:
             raise StorageError(f"{name}: chunk {index} is damaged: {size} bytes encode {self.size} ({file})")
         encoded = np.empty(size, np.uint8)
-        read_exactly(fd, memoryview(encoded), 0, file)
+        read_exactly(fd, encoded.data, 0, file)
         assert self.decode is not None
         try:
             decoded = self.decode(encoded, self.size)
@@ -218,7 +218,7 @@ def _lz4(encoded: Array, nbytes: int) -> Array:
 
 def _deflate(encoded: Array, nbytes: int) -> Array:
     decoder = zlib.decompressobj(wbits=47)  # the header says whether it is gzip or zlib
-    decoded = np.frombuffer(decoder.decompress(encoded, nbytes + 1), np.uint8)
+    decoded = np.frombuffer(decoder.decompress(encoded.data, nbytes + 1), np.uint8)
     if not decoder.eof and decoded.size <= nbytes:
         raise ValueError("it is cut off")
     _expect(decoded.size, nbytes)

@@ -17,6 +17,8 @@ from gpuarray.storage.zarr_chunks import LocalChunks, local_chunks
 
 BATCH = 4 << 20
 """Bytes of small chunks that are asked for in one call of the zarr library."""
+WHOLE_SHARD = 16 << 20
+"""Bytes of a shard up to which its chunks are asked for in one call: each call reads the shard's index again."""
 
 Box = tuple[range, ...]
 """Chunks, by their indices along each axis."""
@@ -29,13 +31,20 @@ class ZarrReader:
 
     def __init__(self, array: Any, name: str) -> None:
         self.array, self.name = array, name
-        self.dtype = array.dtype
+        self.dtype: np.dtype[Any] = array.dtype
         self.grain: tuple[int, ...] = array.shards or array.chunks
         """What is stored as one: a shard where there are shards."""
         unit = array.chunks if _partial(array) else self.grain
         self.unit = tuple(Lengths.regular(n, u) for n, u in zip(array.shape, unit, strict=True))
         """What must be decoded as one."""
-        self.unit_nbytes = math.prod(unit) * self.dtype.itemsize
+        self.unit_nbytes: int = math.prod(unit) * self.dtype.itemsize
+        grain_nbytes = math.prod(self.grain) * self.dtype.itemsize
+        self.box = self.unit
+        """What is asked for in one call, at least."""
+        self.box_nbytes: int = self.unit_nbytes
+        if array.shards is not None and grain_nbytes <= WHOLE_SHARD:
+            self.box = tuple(Lengths.regular(n, g) for n, g in zip(array.shape, self.grain, strict=True))
+            self.box_nbytes = grain_nbytes
         self.direct: LocalChunks | None = local_chunks(array)
         self.place = store_place(array)
         self._key = self._identity()
@@ -69,7 +78,7 @@ class ZarrReader:
             self.direct.read(region, out, self.name)
             return out
         for box in self._boxes(region):
-            wanted, at = box_part(self.unit, box, region)
+            wanted, at = box_part(self.box, box, region)
             out[at] = self._decode(wanted)
         return out
 
@@ -88,8 +97,8 @@ class ZarrReader:
 
     def _boxes(self, region: Region) -> Iterator[Box]:
         """The chunks a region touches, in boxes of no more than `BATCH` bytes (or one chunk)."""
-        touched = [c.touched(r) for c, r in zip(self.unit, region, strict=True)]
-        together = max(1, BATCH // max(1, self.unit_nbytes))
+        touched = [c.touched(r) for c, r in zip(self.box, region, strict=True)]
+        together = max(1, BATCH // max(1, self.box_nbytes))
         sides = [1] * len(touched)
         for axis in reversed(range(len(touched))):
             sides[axis] = max(1, min(len(touched[axis]), together))
@@ -101,7 +110,7 @@ class ZarrReader:
         """The region, and what decoding one box takes: encoded, decoded, and a copy between two codecs."""
         touched = math.prod(len(c.touched(r)) for c, r in zip(self.unit, region, strict=True)) * self.unit_nbytes
         copies = self.direct.copies if self.direct is not None else 4
-        limit = self.unit_nbytes if self.direct is not None else max(self.unit_nbytes, BATCH)
+        limit = self.unit_nbytes if self.direct is not None else max(self.box_nbytes, BATCH)
         overhead = 64 << 10 if self.direct is not None else 1 << 20
         return nbytes(region, self.dtype) + copies * min(touched, limit) + overhead * bool(touched)
 

@@ -63,8 +63,7 @@ class ZarrSink(StorageSink):
         return itertools.product(*reversed(along))
 
     def write_nbytes(self, region: Region) -> int:
-        """A chunk's copy, its encoding and a copy between two codecs; a shard is also put together."""
-        return 3 * max(self.grain_nbytes, min(BATCH, self.array.dtype.itemsize * math.prod(len(r) for r in region)))
+        return writing_nbytes(self.grain_nbytes, self.array.shards is not None, region, self.array.dtype.itemsize)
 
 
 class NewZarrSink(StorageSink):
@@ -167,10 +166,8 @@ class NewZarrSink(StorageSink):
         self.inner.write(region, array)
 
     def write_nbytes(self, region: Region) -> int:
-        return 3 * max(
-            math.prod(self.grain) * self.dtype.itemsize,
-            min(BATCH, self.dtype.itemsize * math.prod(len(r) for r in region)),
-        )
+        grain = math.prod(self.grain) * self.dtype.itemsize
+        return writing_nbytes(grain, self.shards is not None, region, self.dtype.itemsize)
 
     def commit(self) -> None:
         assert self.inner is not None
@@ -196,6 +193,12 @@ def failures(name: str) -> Iterator[None]:
         raise StorageError(
             f"writing {name} failed ({type(error).__name__}: {public_name(error)[:200]}); what is there is incomplete"
         ) from error
+
+
+def writing_nbytes(grain: int, sharded: bool, region: Region, itemsize: int) -> int:
+    """What writing takes for a while: a copy in the chunk's order, between two codecs, and encoded; shards are also
+    put together."""
+    return (4 if sharded else 3) * max(grain, min(BATCH, math.prod(len(r) for r in region) * itemsize)) + (1 << 20)
 
 
 def written_units(r: range, grain: int) -> Lengths:
