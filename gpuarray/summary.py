@@ -22,9 +22,9 @@ def explain(*arrays: Any, then: Then = "compute") -> Explanation:
 
     >>> import gpuarray as ga
     >>> x = ga.ones((4000, 4000), chunks=1000)
-    >>> plan = ga.explain(x.mean(), x.std())
-    >>> [stage.label for stage in plan.stages][0]
-    'sum and var'
+    >>> plan = ga.explain(x.mean(axis=0), x.max())
+    >>> plan.needed_nbytes, plan.refusal
+    (0, None)
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ def _explain(self: NDArray, *, then: Then = "compute") -> Explanation:
     """What computing this array would do: stages, tasks, bytes, memory and time. Nothing is computed.
 
     >>> import gpuarray as ga
-    >>> ga.ones((2000, 2000), chunks=1000).sum().explain().tasks
-    5
+    >>> len(ga.ones((2000, 2000), chunks=1000).sum().explain().stages)
+    2
 
     `then` as in `gpuarray.explain`.
     """

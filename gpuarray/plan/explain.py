@@ -125,8 +125,8 @@ class Explanation:
 
     >>> import gpuarray as ga
     >>> plan = ga.explain(ga.ones((4000, 4000), chunks=1000).sum())
-    >>> plan.tasks, plan.read_nbytes, plan.refusal
-    (17, 0, None)
+    >>> len(plan.stages), plan.read_nbytes, plan.refusal
+    (2, 0, None)
     """
 
     results: tuple[tuple[tuple[int, ...], str, int], ...]

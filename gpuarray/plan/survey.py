@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,7 @@ from gpuarray.cluster.task import Key, Task
 from gpuarray.graph.blocks import MapBlocks
 from gpuarray.graph.contract import MatMul
 from gpuarray.graph.elementwise import Fused
-from gpuarray.graph.grid import Region, region_at, size_of, whole
+from gpuarray.graph.grid import Region, size_of, whole
 from gpuarray.graph.leaves import Source
 from gpuarray.graph.node import Node, elements
 from gpuarray.graph.reduce import Partial
@@ -63,7 +63,7 @@ class Tally:
         """Bytes handed to sinks."""
         return sum(output_nbytes(o.node) for o in self.stage.outputs if o.sink is not None)
 
-    def add(self, task: Task, key_nbytes: KeyBytes) -> None:
+    def add(self, task: Task, key_nbytes: Callable[[Key], int]) -> None:
         assert isinstance(task.work, BlockWork)
         assert task.work.block is not None
         self.counted += 1
@@ -122,35 +122,23 @@ class Survey:
         return {s: min(distinct(r) * s.dtype.itemsize, used[s]) for s, r in regions.items()}
 
 
-class KeyBytes:
-    """The bytes of a kept chunk, by its key."""
-
-    def __init__(self, plan: RunPlan) -> None:
-        self.stages = {s.number: s for s in plan.program}
-        self.known: dict[Key, int] = {}
-
-    def __call__(self, key: Key) -> int:
-        if key not in self.known:
-            stage = self.stages[key[0]]
-            node = stage.outputs[key[1]].node
-            self.known[key] = node.nbytes(result_region(node, region_at(stage.grid, key[2])))
-        return self.known[key]
-
-
 def survey(plan: RunPlan) -> Survey:
     """Count a plan's tasks, or a sample of them."""
-    key_nbytes = KeyBytes(plan)
     tallies = {s.number: Tally(s) for s in plan.program}
     if sum(s.tasks for s in plan.program) <= EXACT:
-        tasks = []
+        tasks, made = [], dict[Key, int]()
         for task in plan.tasks():
-            tallies[task.key[0]].add(task, key_nbytes)
+            made.update(task.outputs)
+            tallies[task.key[0]].add(task, made.__getitem__)
             tasks.append((task.inputs, task.outputs))  # without its work: the blocks of thousands add up
         return Survey(list(tallies.values()), True, most_held(tasks, frozenset(plan.kept)))
+    mean = {
+        (s.number, k): output_nbytes(o.node) // max(1, s.tasks) for s in plan.program for k, o in enumerate(s.outputs)
+    }
     for stage in plan.program:
         tally = tallies[stage.number]
         for number in sample(stage):
-            tally.add(stage.task(number), key_nbytes)
+            tally.add(stage.task(number), lambda key: mean[key[0], key[1]])
         tally.scale()
     return Survey(list(tallies.values()), False, sum(t.kept for t in tallies.values()))
 
