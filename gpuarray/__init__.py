@@ -102,7 +102,6 @@ from gpuarray.joining import (
     dstack,
     hsplit,
     hstack,
-    pad,
     repeat,
     split,
     stack,
@@ -142,6 +141,7 @@ from gpuarray.numeric import (
     round,
     where,
 )
+from gpuarray.padding import pad
 from gpuarray.reductions import all, amax, amin, any, argmax, argmin, count_nonzero, max, min, prod, sum
 from gpuarray.several import compute, persist, store
 from gpuarray.statistics import (
@@ -158,6 +158,7 @@ from gpuarray.statistics import (
     std,
     var,
 )
+from gpuarray.summary import explain, visualize
 
 bool = bool_  # the array API's name for the dtype
 

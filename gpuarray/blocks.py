@@ -172,7 +172,7 @@ def on_grid(node: Node, ndim: int, dropped: tuple[int, ...], new: tuple[int, ...
 
 
 def given_chunks(chunks: Any, cut: Chunks) -> Chunks:
-    """The chunks of the result as the user promises them: an int or lengths for each axis, as many as there are blocks."""
+    """The chunks of the result as the user promises them: for each axis an int, or a length for each block."""
     entries = list(chunks) if isinstance(chunks, (tuple, list)) else [chunks]
     if len(entries) != len(cut):
         raise ChunkError(f"chunks={chunks!r} has {len(entries)} entries for a result of {len(cut)} dimensions")

@@ -64,7 +64,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> NDArray:
             f"indices of shape {where.shape} must have as many dimensions as the array, of shape {x.shape}"
         )
     at = normalize_axis(0 if axis is None else axis, x.ndim)
-    others = broadcast_shapes(x.shape[:at] + (1,) + x.shape[at + 1 :], where.shape[:at] + (1,) + where.shape[at + 1 :])
+    others = broadcast_shapes((*x.shape[:at], 1, *x.shape[at + 1 :]), (*where.shape[:at], 1, *where.shape[at + 1 :]))
     shape = (*others[:at], where.shape[at], *others[at + 1 :])
     x = broadcast_to(x, (*others[:at], x.shape[at], *others[at + 1 :]))
     where = broadcast_to(where, shape)

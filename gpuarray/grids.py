@@ -19,8 +19,9 @@ from gpuarray.graph.grid import one_chunk
 from gpuarray.graph.leaves import Index
 from gpuarray.graph.node import Node
 from gpuarray.graph.select import AxisMap, Select
-from gpuarray.joining import pad, stack
+from gpuarray.joining import stack
 from gpuarray.manipulation import ravel
+from gpuarray.padding import pad
 
 
 def coordinate(shape: tuple[int, ...], axis: int, dtype: np.dtype[Any], chunks: Cut) -> NDArray:

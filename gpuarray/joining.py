@@ -12,7 +12,6 @@ from gpuarray.array import NDArray, asarray, check_dtype, install
 from gpuarray.axes import normalize_axis, sliced, with_new_axes
 from gpuarray.dimensions import atleast_1d, atleast_2d, atleast_3d
 from gpuarray.elementwise import cast, into
-from gpuarray.graph.leaves import Const
 from gpuarray.graph.move import Concat
 from gpuarray.graph.node import Node
 from gpuarray.graph.select import AxisMap, Indices, Select
@@ -229,7 +228,7 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[NDArray]:
         sections = operator.index(indices_or_sections)
         if sections < 1 or n % sections:
             raise ValueError(
-                f"axis {axis} of length {n} cannot be split into {sections} equal parts; array_split allows unequal ones"
+                f"axis {axis} of length {n} cannot be split into {sections} equal parts; array_split allows others"
             )
     return array_split(x, indices_or_sections, axis)
 
@@ -332,75 +331,6 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> NDArray:
     maps[at] = (at, Indices(positions)) if positions.size else (at, range(0))
     shape = tuple(positions.size if i == at else n for i, n in enumerate(x.shape))
     return NDArray(Select(shape, tuple(maps), x.node))
-
-
-# Padding.
-
-PAD_MODES = ("constant", "edge", "wrap", "reflect", "symmetric", "empty")
-
-
-def pad(array: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> NDArray:
-    """An array with more elements before and after each axis: a constant, or its own by the rule `mode`.
-
-    >>> import gpuarray as ga
-    >>> ga.pad([1, 2, 3], (2, 1), mode="reflect").compute()
-    array([3, 2, 1, 2, 3, 2])
-
-    Arguments as in `numpy.pad`, with the modes "constant", "edge", "wrap", "reflect", "symmetric" and "empty"
-    (zeros). Raises ValueError for another mode, negative widths, or an empty axis that has nothing to repeat.
-    """
-    x = asarray(array)
-    if mode not in PAD_MODES:
-        raise ValueError(f"mode={mode!r} is not supported; there are {', '.join(map(repr, PAD_MODES))}")
-    widths = _per_side(pad_width, x.ndim, "pad_width")
-    if any(not isinstance(w, (int, np.integer)) for pair in widths for w in pair):
-        raise TypeError(f"pad_width={pad_width!r} must be integers")
-    if any(w < 0 for pair in widths for w in pair):
-        raise ValueError(f"pad_width={pad_width!r} must not be negative")
-    values = _per_side(0 if mode == "empty" else constant_values, x.ndim, "constant_values")
-    node = x.node
-    for axis, ((before, after), ends) in enumerate(zip(widths, values, strict=True)):
-        n = node.shape[axis]
-        if (before or after) and not n and mode not in ("constant", "empty"):
-            raise ValueError(f"cannot extend the empty axis {axis} with mode={mode!r}; only a constant can pad it")
-        parts = []
-        for start, width, value in ((-before, before, ends[0]), (n, after, ends[1])):
-            shape = tuple(width if a == axis else m for a, m in enumerate(node.shape))
-            if mode in ("constant", "empty"):
-                const = np.asarray(value).astype(x.dtype)
-                parts.append(Select(shape, (), Const.of(const, x.dtype)) if width else None)
-            else:
-                maps: list[AxisMap] = [(a, range(m)) for a, m in enumerate(node.shape)]
-                maps[axis] = (axis, Indices(_reflected(mode, np.arange(start, start + width), n)))
-                parts.append(Select(shape, tuple(maps), node) if width else None)
-        pieces = [p for p in (parts[0], node, parts[1]) if p is not None]
-        node = pieces[0] if len(pieces) == 1 else Concat(axis, *pieces)
-    return NDArray(node)
-
-
-def _reflected(mode: str, positions: np.ndarray[Any, Any], n: int) -> np.ndarray[Any, Any]:
-    """Which of `n` elements stand at positions outside of ``range(n)``."""
-    if mode == "edge":
-        return np.clip(positions, 0, n - 1)
-    if mode == "wrap":
-        return positions % n
-    period = 2 * n if mode == "symmetric" else max(1, 2 * (n - 1))
-    folded = positions % period
-    return np.where(folded < n, folded, (period - 1 if mode == "symmetric" else period) - folded)
-
-
-def _per_side(given: Any, ndim: int, name: str) -> list[tuple[Any, Any]]:
-    """One pair, before and after, for each axis."""
-    if isinstance(given, dict):
-        pairs: list[tuple[Any, Any]] = [(0, 0)] * ndim
-        for axis, value in given.items():
-            pairs[normalize_axis(axis, ndim)] = (value, value) if np.ndim(value) == 0 else tuple(value)
-        return pairs
-    try:
-        sides = np.broadcast_to(np.asarray(given), (ndim, 2))
-    except ValueError:
-        raise ValueError(f"{name}={given!r} must be one value, a pair, or a pair for each of {ndim} axes") from None
-    return [(row[0], row[1]) for row in sides]
 
 
 install("repeat", repeat)

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 PIECE = 2048
-"""About how far a product goes along the contracted axis at once: BLAS is at full speed, and a task's blocks are small."""
+"""About how far a product goes along the contracted axis at once: enough for BLAS, little for a task's memory."""
 
 
 def pieces(lengths: Lengths) -> Lengths:
@@ -98,7 +98,7 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None, casting: 
 
 
 def dot(a: Any, b: Any, out: Any = None) -> NDArray:
-    """Product as in linear algebra: of numbers, vectors and matrices; over the last axis of `a` and the second to last of `b`.
+    """Product of numbers, vectors and matrices: over the last axis of `a` and the second to last of `b`.
 
     >>> import gpuarray as ga
     >>> ga.dot([1, 2, 3], [4, 5, 6]).compute()

@@ -1,7 +1,7 @@
 """Random arrays: the same for the same seed, whatever the chunks, the device and the number of workers.
 
-Each element is computed from the seed, the number of the call and its own position (Philox4x32-10, counter based), in the
-kernel that reads it, so a random array of any size takes no memory. The values differ from those of
+Each element is computed from the seed, the number of the call and its own position (Philox4x32-10, counter based), in
+the kernel that reads it, so a random array of any size takes no memory. The values differ from those of
 `numpy.random.Generator`, whose algorithms go from one element to the next.
 """
 
@@ -51,8 +51,8 @@ def default_rng(seed: Any = None) -> Generator:
         return seed
     if isinstance(seed, (np.random.Generator, np.random.BitGenerator, np.random.RandomState)):
         raise TypeError(
-            f"seed is a {type(seed).__name__}, whose algorithm goes from one element to the next; pass an integer, such as "
-            "its .integers(2**63)"
+            f"seed is a {type(seed).__name__}, whose algorithm goes from one element to the next; pass an integer, such "
+            "as its .integers(2**63)"
         )
     return Generator(seed)
 
@@ -339,11 +339,11 @@ def integer_range(low: Any, high: Any, dtype: np.dtype[Any], endpoint: bool) -> 
     if known(low) and known(high):
         first = np.asarray(exact(low, "low"), object)
         last = np.asarray(exact(high, "high"), object) - (0 if endpoint else 1)
-        if (first > last).any():
+        if np.any(first > last):
             raise ValueError(f"low={low} must be {'at most' if endpoint else 'below'} high={high}")
-        if (first < least).any():
+        if np.any(first < least):
             raise ValueError(f"low={low} is out of bounds for {dtype}, whose least value is {least}")
-        if (last > most).any():
+        if np.any(last > most):
             raise ValueError(f"high={high} is out of bounds for {dtype}, whose largest value is {most}")
         wrapped = np.asarray(first % 2**64, object).astype(np.uint64).view(np.int64)
         return as_node(wrapped), as_node(np.asarray((last - first + 1) % 2**64, object).astype(np.uint64))

@@ -86,7 +86,8 @@ def store(sources: Any, targets: Any) -> None:
 def check_target(k: int, source: NDArray, target: Any) -> None:
     if not isinstance(target, np.ndarray):
         raise TypeError(
-            f"target {k} is a {type(target).__name__}; store writes into NumPy arrays, .to_zarr() and .to_npy() into files"
+            f"target {k} is a {type(target).__name__}; store writes into NumPy arrays, .to_zarr() and "
+            ".to_npy() into files"
         )
     if target.shape != source.shape:
         raise ValueError(f"target {k} has shape {target.shape}, its source {source.shape}; they must be equal")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from gpuarray.graph.elementwise import Map
 from gpuarray.graph.grid import Chunks, Shape
 from gpuarray.graph.leaves import Const, Index, Source, Stored
+from gpuarray.graph.move import Assign, Concat
 from gpuarray.graph.node import Node, elements, from_line_of, toposort
 from gpuarray.graph.reduce import Partial
 from gpuarray.graph.select import Select
@@ -52,6 +53,8 @@ def kept(*roots: Node) -> dict[Node, None]:
 
 def spreads(reader: Node, node: Node) -> bool:
     """Whether a small result is broadcast: working it out once is better than for every element that reads it."""
+    if isinstance(reader, (Concat, Assign)):  # they read each element once, however small a part it is of theirs
+        return False
     space = math.prod(c.total for c in domain(reader)[1])
     return space >= LARGE and elements(node) * 16 <= space
 

@@ -84,7 +84,7 @@ def evaluate(node: Node, backend: Any, inputs: list[Any]) -> Any:
 def apply(node: Map, backend: Any, inputs: list[Any]) -> Any:
     if node.op == "cast":
         with np.errstate(all="ignore"):
-            return inputs[0].astype(node.dtype)
+            return ELEMENTWISE["cast"].apply(backend.xp, node.dtype, inputs[0])
     row = ELEMENTWISE[node.op]
     loop, result = row.resolve(*(i.dtype for i in node.inputs))
     with np.errstate(all="ignore"):
