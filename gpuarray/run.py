@@ -33,6 +33,8 @@ class ArraySink:
 
     units: Chunks | None = None
     in_memory = True
+    write_nbytes = 0
+    """Bytes that one call of `write` allocates for a while."""
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self.array = array

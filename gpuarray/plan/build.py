@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gpuarray.cluster.sizes import format_bytes
@@ -72,7 +72,8 @@ class Stage:
 
     def needs(self, block: Block) -> Needs:
         into = frozenset(v for v, o in zip(block.wanted, self.outputs, strict=True) if o.into)
-        return needs(block, into)
+        need = needs(block, into)
+        return replace(need, work=need.work + writing_nbytes(self.outputs))
 
     def info(self) -> StageInfo:
         return StageInfo(self.number, self.label, self.origin, self.tasks, self.depends)
@@ -177,6 +178,11 @@ def build(
     return RunPlan(tuple(program), tuple(kept), reserved, budget, leaves)  # type: ignore[arg-type]
 
 
+def writing_nbytes(outputs: Sequence[Output]) -> int:
+    """What a task's sinks allocate for a while: they write one after the other."""
+    return max((o.sink.write_nbytes for o in outputs if o.sink is not None), default=0)
+
+
 def read_by_others(roots: Sequence[Node], kept: Sequence[Node]) -> set[Node]:
     """The kept nodes that another node of the graph reads."""
     among = set(kept)
@@ -205,7 +211,9 @@ def make_stage(
             outputs.append(Output(expr, sink, goes == [sink] and sink is not None and sink.in_memory))
     units = [o.sink.units for o in outputs if o.sink is not None and o.sink.units is not None]
     hint = units[0] if units else domain(fused[0])[1]
-    grid = tile(fused, hint, units, budget)
+    writing = writing_nbytes(outputs)
+    left = Budget(budget.hard - writing, max(1, budget.soft - writing), budget.threads)
+    grid = tile(fused, hint, units, left)
     number = next(_numbers)
     for node, k in keep.items():
         expr = outputs[k].node

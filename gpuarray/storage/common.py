@@ -33,6 +33,7 @@ class Sink(Protocol):
 
     units: Chunks | None
     in_memory: bool
+    write_nbytes: int
 
     @property
     def nbytes(self) -> int: ...
@@ -40,9 +41,6 @@ class Sink(Protocol):
     def target(self, region: Region, backend: Any) -> Any: ...
 
     def write(self, region: Region, array: np.ndarray[Any, Any]) -> None: ...
-
-    def write_nbytes(self, region: Region) -> int:
-        """Bytes that `write` allocates for a while."""
 
     def begin(self) -> None:
         """Make the place; called once, when the plan stands."""
@@ -60,12 +58,10 @@ class StorageSink:
     units: Chunks | None = None
     in_memory = False
     nbytes = 0
+    write_nbytes = 0
 
     def target(self, region: Region, backend: Any) -> Any:
         return None
-
-    def write_nbytes(self, region: Region) -> int:
-        return 0
 
     def begin(self) -> None:
         """Make the place; called once, when the plan stands."""

@@ -117,6 +117,7 @@ class Hdf5Sink(StorageSink):
         self.units: Chunks | None = None
         if chunks is not None:
             self.units = tuple(Lengths.regular(n, c) for n, c in zip(shape, chunks, strict=True))
+        self.write_nbytes = 3 * math.prod(chunks or (0,)) * dtype.itemsize + CONVERSION
         self.file = file_at(self.written)
         self.handle: Any = None
 
@@ -147,10 +148,6 @@ class Hdf5Sink(StorageSink):
         with self.file.lock, self._failures():
             data = self.handle[self._temporary()]
             data[as_slices(region) or ...] = array
-
-    def write_nbytes(self, region: Region) -> int:
-        size = math.prod(self.chunks or ()) * self.dtype.itemsize if self.chunks else 0
-        return 3 * size + CONVERSION
 
     def commit(self) -> None:
         with self.file.lock, self._failures():
@@ -231,7 +228,7 @@ def to_hdf5(
     dataset : the name in the file, ``"group/x"``; groups are made
     overwrite : replace a dataset that is there
     chunks : shape of the dataset's chunks; None: stored in one piece, unless it is compressed; True: as `x` is cut,
-        up to 16 MiB
+        up to 8 MiB
     compression, compression_opts, shuffle, fletcher32 : as in `h5py.Group.create_dataset`
     compute : False returns an object whose `compute()` does the work
 

@@ -49,9 +49,6 @@ class NumpySink(ArraySink):
     def __getstate__(self) -> dict[str, Any]:
         raise StorageError("a NumPy array is written in this process only; use to_zarr to write from several")
 
-    def write_nbytes(self, region: Region) -> int:
-        return 0
-
     def begin(self) -> None:
         """It is there."""
 

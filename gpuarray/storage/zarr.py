@@ -26,7 +26,7 @@ from gpuarray.storage.zarr_open import is_incomplete, locate, open_array, url_op
 from gpuarray.storage.zarr_reader import ZarrReader
 from gpuarray.storage.zarr_sink import NewZarrSink
 
-CHUNK_TARGET = 16 << 20
+CHUNK_TARGET = 8 << 20
 """Bytes that a chunk of a new store has at most, where the user does not say how it is cut."""
 
 
@@ -130,7 +130,7 @@ def to_zarr(
     path : the array inside the store, ``"group/name"``
     overwrite : replace an array that is there; anything else that is there is left alone
     chunks : shape of the store's chunks, one length for every axis (the last chunk may be shorter); None takes the
-        array's own where they are equal and no larger than 16 MiB, and cuts larger ones evenly
+        array's own where they are equal and no larger than 8 MiB, and cuts larger ones evenly
     shards : shape of the shards, a multiple of `chunks`; a task writes whole shards
     compressors : as in `zarr.create_array`: "auto", None for none, or codecs
     fill_value : what chunks that are not stored hold

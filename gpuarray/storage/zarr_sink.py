@@ -31,6 +31,7 @@ class ZarrSink(StorageSink):
         self.array, self.name, self.region, self.lock = array, name, region, lock
         grain = array.shards or array.chunks
         self.grain_nbytes = math.prod(grain) * array.dtype.itemsize
+        self.write_nbytes = writing_nbytes(self.grain_nbytes, copies_of(array))
         self.units: Chunks | None = tuple(written_units(r, g) for r, g in zip(region, grain, strict=True))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -62,9 +63,6 @@ class ZarrSink(StorageSink):
             along.append([range(unit.edge(p[0]), unit.edge(p[-1] + 1)) for p in pieces])
         return itertools.product(*reversed(along))
 
-    def write_nbytes(self, region: Region) -> int:
-        return writing_nbytes(self.grain_nbytes, self.array.shards is not None, region, self.array.dtype.itemsize)
-
 
 class NewZarrSink(StorageSink):
     """A zarr array that is made when the run starts and marked complete when it ends."""
@@ -88,6 +86,7 @@ class NewZarrSink(StorageSink):
         self.attributes = dict(attributes or {})
         self.grain = self.shards or chunks
         self.units: Chunks | None = tuple(Lengths.regular(n, g) for n, g in zip(shape, self.grain, strict=True))
+        self.write_nbytes = writing_nbytes(math.prod(self.grain) * dtype.itemsize, self._copies())
         self.inner: ZarrSink | None = None
 
     def _whole_shards(self, shards: Any) -> Shape | None:
@@ -101,6 +100,11 @@ class NewZarrSink(StorageSink):
                 f"shards={shards!r} are no multiples of the chunks {self.chunks}; give one length for each axis"
             )
         return tuple(int(s) for s in given)
+
+    def _copies(self) -> int:
+        codecs = self.options.get("compressors")
+        count = len(codecs) if isinstance(codecs, (list, tuple)) else int(codecs is not None)
+        return 4 if self.shards else 1 + count + (self.options.get("zarr_format") == 2)
 
     def check(self) -> None:
         """Refuse what is there already, unless it is an array and may be replaced."""
@@ -165,10 +169,6 @@ class NewZarrSink(StorageSink):
         assert self.inner is not None
         self.inner.write(region, array)
 
-    def write_nbytes(self, region: Region) -> int:
-        grain = math.prod(self.grain) * self.dtype.itemsize
-        return writing_nbytes(grain, self.shards is not None, region, self.dtype.itemsize)
-
     def commit(self) -> None:
         assert self.inner is not None
         with failures(self.name):
@@ -195,10 +195,19 @@ def failures(name: str) -> Iterator[None]:
         ) from error
 
 
-def writing_nbytes(grain: int, sharded: bool, region: Region, itemsize: int) -> int:
-    """What writing takes for a while: a copy in the chunk's order, between two codecs, and encoded; shards are also
-    put together."""
-    return (4 if sharded else 3) * max(grain, min(BATCH, math.prod(len(r) for r in region) * itemsize)) + (1 << 20)
+def writing_nbytes(grain: int, copies: int) -> int:
+    """What writing takes for a while: chunks in the store's order, and encoded by each codec."""
+    return copies * max(grain, BATCH) + (1 << 20)
+
+
+def copies_of(array: Any) -> int:
+    """How many copies of a chunk writing it makes at most. A shard is put together from its encoded chunks."""
+    metadata = array.metadata
+    if array.shards is not None:
+        return 4
+    if metadata.zarr_format == 2:
+        return 3 + len(metadata.filters or ())
+    return len(metadata.codecs)
 
 
 def written_units(r: range, grain: int) -> Lengths:

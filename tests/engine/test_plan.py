@@ -24,6 +24,7 @@ class Nowhere:
     units = None
     in_memory = False
     nbytes = 0
+    write_nbytes = 0
 
     def target(self, region: Region, backend: Any) -> None:
         return None
