@@ -51,7 +51,8 @@ def settle(chunk: Chunk, *taken: Collection[int]) -> Chunk:
         owner = root(array)
         shared = owner is not None and any(id(owner) in ids for ids in (seen, *taken))
         if owner is None or owner.nbytes != array.nbytes or shared or (owner is not array and holes(array)):
-            owner = array = array.copy()
+            # a plain array, even of a mapped file
+            owner = array = np.array(array) if isinstance(array, np.ndarray) else array.copy()
         seen.add(id(owner))
         settled.append(array)
     return tuple(settled)

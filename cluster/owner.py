@@ -37,7 +37,7 @@ class Owner:
         """Make the folder, for this user alone, and claim it."""
         os.mkdir(self.folder, 0o700)
         path = os.path.join(self.folder, OWNER_FILE)
-        self._record = open(path + ".part", "xb", buffering=0)  # noqa: SIM115: open as long as the folder is ours
+        self._record = open(path + ".part", "xb", buffering=0)  # noqa: SIM115  # open while the folder is ours
         self._record.write(json.dumps(_identity(self._pid)).encode())
         _lock(self._record.fileno())  # before the record has its name: whoever sees the record sees the lock
         os.rename(path + ".part", path)
