@@ -212,6 +212,12 @@ def make_stage(
     units = [o.sink.units for o in outputs if o.sink is not None and o.sink.units is not None]
     hint = units[0] if units else domain(fused[0])[1]
     writing = writing_nbytes(outputs)
+    if writing >= budget.hard:
+        raise MemoryLimitError(
+            f"writing a chunk of the result takes {format_bytes(writing)} for copying and encoding, more than the "
+            f"{format_bytes(budget.hard)} that are left of the memory limit. Write smaller chunks (chunks=), or raise "
+            "host_memory."
+        )
     left = Budget(budget.hard - writing, max(1, budget.soft - writing), budget.threads)
     grid = tile(fused, hint, units, left)
     number = next(_numbers)
