@@ -74,8 +74,11 @@ from gpuarray.dimensions import (
     expand_dims,
     matrix_transpose,
     moveaxis,
+    ndim,
     permute_dims,
     rollaxis,
+    shape,
+    size,
     squeeze,
     swapaxes,
     transpose,
@@ -136,6 +139,10 @@ from gpuarray.numeric import (
     diff,
     divmod,
     isclose,
+    iscomplex,
+    iscomplexobj,
+    isreal,
+    isrealobj,
     modf,
     nan_to_num,
     round,
@@ -143,7 +150,8 @@ from gpuarray.numeric import (
 )
 from gpuarray.padding import pad
 from gpuarray.reductions import all, amax, amin, any, argmax, argmin, count_nonzero, max, min, prod, sum
-from gpuarray.several import compute, persist, store
+from gpuarray.several import compute, persist
+from gpuarray.storage import from_hdf5, from_npy, from_zarr, store
 from gpuarray.statistics import (
     average,
     mean,
