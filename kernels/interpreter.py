@@ -107,7 +107,7 @@ def elementwise(xp: Any, program: Program, operands: Sequence[Any], shape: tuple
         out = xp.empty(shape, dtype)
     else:
         _check_out(out, shape, dtype)
-        given.operands = [_apart(o, out) for o in given.operands]
+        given.operands = [_apart(xp, o, out) for o in given.operands]
     if size == 0:
         return out
     for box in tiles(shape, TILE):
@@ -121,13 +121,15 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         raise ValueError(f"out has shape {out.shape} and dtype {out.dtype}; the result has {shape} and {dtype}")
 
 
-def _apart(operand: Any, out: Any) -> Any:
+def _apart(xp: Any, operand: Any, out: Any) -> Any:
     """A copy of an operand that `out` overlaps, unless each element lies exactly where its result goes."""
-    if not (isinstance(operand, np.ndarray) and isinstance(out, np.ndarray) and np.may_share_memory(operand, out)):
+    if isinstance(operand, np.generic | Affine) or operand is out or not xp.may_share_memory(operand, out):
         return operand
-    same = operand.shape == out.shape and operand.strides == out.strides and operand.dtype == out.dtype
-    start = operand.__array_interface__["data"] == out.__array_interface__["data"]
-    return operand if same and start else operand.copy()
+    if isinstance(operand, np.ndarray) and operand.shape == out.shape and operand.strides == out.strides:
+        start = operand.__array_interface__["data"] == out.__array_interface__["data"]
+        if start and operand.dtype == out.dtype:
+            return operand
+    return operand.copy()
 
 
 def reduce(
@@ -276,8 +278,9 @@ def scan(xp: Any, name: str, array: Any, axis: int, carry: Any, dtype: np.dtype[
     scanned = array.astype(dtype)
     if scanned.shape[axis] == 0:
         return scanned
+    if carry is not None:
+        # as one more element, not added to the first: NumPy's loops differ in how they round a complex product
+        scanned = xp.concatenate((carry.astype(dtype), scanned), axis=axis)
     with np.errstate(all="ignore"):
-        if carry is not None:
-            first = tuple(slice(0, 1) if a == axis else slice(None) for a in range(scanned.ndim))
-            scanned[first] = operation(carry.astype(dtype), scanned[first])
-        return operation.accumulate(scanned, axis=axis, out=scanned)
+        operation.accumulate(scanned, axis=axis, out=scanned)
+    return scanned if carry is None else scanned[(*[slice(None)] * axis, slice(1, None))]
