@@ -62,7 +62,9 @@ class Lengths(Sequence[int]):
         return min(k * self.step, self.total)
 
     def edges(self) -> tuple[int, ...]:
-        return self._edges if self._edges is not None else tuple(self.edge(k) for k in range(self._count + 1))
+        if self._edges is not None:
+            return self._edges
+        return (*range(0, self.total or 1, self.step), self.total)
 
     def span(self, k: int) -> range:
         return range(self.edge(k), self.edge(k + 1))
@@ -197,8 +199,15 @@ def touching(chunks: Chunks, region: Region) -> Iterator[tuple[int, tuple[slice,
     """Yield (chunk number, slices in the chunk, slices in the region) for every chunk a region has elements in."""
     parts: list[tuple[int, list[slice], list[slice]]] = [(0, [], [])]
     for lengths, r in zip(chunks, region, strict=True):
-        along = [(k, *_overlap(lengths.span(k), r)) for k in lengths.touched(r)]
         n = len(lengths)
+        touched = lengths.touched(r)
+        if len(touched) == 1:
+            (k,), start = touched, lengths.edge(touched[0])
+            inside, at = slice(r.start - start, r[-1] - start + 1, r.step), slice(0, len(r))
+            for j, (number, before, before_at) in enumerate(parts):
+                parts[j] = (number * n + k, [*before, inside], [*before_at, at])
+            continue
+        along = [(k, *_overlap(lengths.span(k), r)) for k in touched]
         parts = [
             (number * n + k, [*inside, a], [*at, b])
             for number, inside, at in parts

@@ -24,7 +24,8 @@ _numbers = itertools.count(1)
 """Stage numbers are never used twice in a process, so that what one run keeps cannot be mistaken by another."""
 
 FEW = 5_000
-"""Tasks up to which the readers of small results are counted; beyond, those results stay to the end of the run."""
+"""Tasks up to which the readers of small results are counted; beyond, those results stay to the end of the run.
+Also the most tasks of a stage that are remembered between being counted and being run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class Stage:
     depends: tuple[int, ...]
     label: str
     origin: str
-    _needs: dict[Any, Needs] = field(default_factory=dict, repr=False)
+    _made: dict[int, Task] = field(default_factory=dict, repr=False)
+    """Tasks that were made to count what they read and are not handed out yet."""
 
     @property
     def tasks(self) -> int:
@@ -59,6 +61,15 @@ class Stage:
 
     def task(self, number: int) -> Task:
         """Task `number` of this stage, with what it needs."""
+        return self._made.pop(number, None) or self._make(number)
+
+    def reads(self, number: int) -> tuple[Key, ...]:
+        """What a task reads; the task is remembered, as it will be asked for soon."""
+        if number not in self._made:
+            self._made[number] = self._make(number)
+        return self._made[number].inputs
+
+    def _make(self, number: int) -> Task:
         wanted = self.wanted(number)
         block = expand(wanted)
         need = self.needs(block)
@@ -135,8 +146,10 @@ class RunPlan:
             return _UNCOUNTED
         counter: Counter[Key] = Counter()
         for stage in reading:
+            remember = stage.tasks <= FEW
             for k in range(stage.tasks):
-                counter.update(key for key in stage.task(k).inputs if key[0] == number)
+                inputs = stage.reads(k) if remember else stage.task(k).inputs
+                counter.update(key for key in inputs if key[0] == number)
         return counter
 
 
