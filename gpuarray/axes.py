@@ -20,8 +20,8 @@ def as_shape(shape: Any) -> tuple[int, ...]:
 
     Raises ValueError for negative lengths and more elements than can be counted, TypeError for what is no integer.
     """
-    lengths = (shape,) if not isinstance(shape, (tuple, list)) and hasattr(shape, "__index__") else tuple(shape)
     try:
+        lengths = (shape,) if not isinstance(shape, (tuple, list)) and hasattr(shape, "__index__") else tuple(shape)
         made = tuple(operator.index(n) for n in lengths)
     except TypeError:
         raise TypeError(f"shape={shape!r} is no shape: the length of an axis is an integer") from None

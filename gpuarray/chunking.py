@@ -49,6 +49,8 @@ def per_axis(chunks: Chunks, shape: tuple[int, ...]) -> list[Any]:
         return wanted
     if isinstance(chunks, (int, np.integer)) or chunks is None or isinstance(chunks, str):
         return [chunks] * len(shape)
+    if not isinstance(chunks, Sequence):
+        raise ChunkError(f'chunks={chunks!r} are no chunks; write an integer, an entry per axis, a dict, or "auto"')
     entries = list(chunks)
     if len(shape) == 1 and len(entries) != 1 and all(isinstance(c, (int, np.integer)) for c in entries):
         entries = [tuple(entries)]

@@ -162,13 +162,16 @@ def arange(
     check_device(device)
     if stop is None:
         start, stop = 0, start
+    given = [np.asarray(v).dtype for v in (start, stop, step)]
+    if _integers(start, stop, step):
+        start, stop, step = int(start), int(stop), int(step)  # which do not wrap around
     if step == 0:
         raise ZeroDivisionError("arange with step=0 never ends; give a step that is not zero")
     length = (stop - start) / step
     if isinstance(length, complex) or not math.isfinite(length):
         raise ValueError(f"arange({start}, {stop}, {step}) has no finite real length")
     n = max(0, -(-(stop - start) // step) if _integers(start, stop, step) else math.ceil(length))
-    kind = np.dtype(dtype) if dtype is not None else np.result_type(*(np.asarray(v).dtype for v in (start, stop, step)))
+    kind = np.dtype(dtype) if dtype is not None else np.result_type(int, *given)
     check_dtype(kind)
     cut = normalize_chunks(chunks, (n,), kind)
     if _integers(start, step) and kind.kind in "iu" and abs(start) < 2**63 and abs(start + step * n) < 2**63:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -177,6 +178,39 @@ def atleast_3d(*arys: Any) -> Any:
     (1, 2, 1)
     """
     return _at_least(3, arys)
+
+
+def ndim(a: Any) -> int:
+    """Number of axes.
+
+    >>> import gpuarray as ga
+    >>> ga.ndim(ga.ones((2, 3)))
+    2
+    """
+    return a.ndim if isinstance(a, NDArray) else np.ndim(a)
+
+
+def shape(a: Any) -> tuple[int, ...]:
+    """Lengths of the axes.
+
+    >>> import gpuarray as ga
+    >>> ga.shape(ga.ones((2, 3)))
+    (2, 3)
+    """
+    return a.shape if isinstance(a, NDArray) else np.shape(a)
+
+
+def size(a: Any, axis: Any = None) -> int:
+    """Number of elements, or of those along an axis.
+
+    >>> import gpuarray as ga
+    >>> ga.size(ga.ones((2, 3))), ga.size(ga.ones((2, 3)), 1)
+    (6, 3)
+
+    Raises AxisError out of range.
+    """
+    lengths = shape(a)
+    return math.prod(lengths[i] for i in ordered_axes(axis, len(lengths)))
 
 
 def _method_transpose(self: NDArray, *axes: Any) -> NDArray:

@@ -238,7 +238,9 @@ def _operator(name: str, nin: int) -> Any:
 
 
 def _raised(self: NDArray, other: Any) -> NDArray:
-    """``x ** y``, where NumPy's operator, unlike its function, takes 0.5 for a square root."""
+    """``x ** y``, where NumPy's operator, unlike its function, takes 0.5 for a square root and 2 for a square."""
+    if type(other) is int and other == 2:
+        return apply("square", self)
     if type(other) is float and other == 0.5 and self.dtype.kind in "fc":
         return apply("sqrt", self)
     return apply("power", self, other)

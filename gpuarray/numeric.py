@@ -189,6 +189,46 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> NDArray:
     return all(same | (apply("isnan", x) & apply("isnan", y)) if equal_nan else same)
 
 
+def isreal(x: Any) -> NDArray:
+    """Whether elements have no imaginary part.
+
+    >>> import gpuarray as ga
+    >>> ga.isreal([1.0, 1j]).compute()
+    array([ True, False])
+    """
+    return apply("equal", apply("imag", x), 0)
+
+
+def iscomplex(x: Any) -> NDArray:
+    """Whether elements have an imaginary part.
+
+    >>> import gpuarray as ga
+    >>> ga.iscomplex([1.0, 1j]).compute()
+    array([False,  True])
+    """
+    return apply("not_equal", apply("imag", x), 0)
+
+
+def iscomplexobj(x: Any) -> bool:
+    """Whether the dtype is complex.
+
+    >>> import gpuarray as ga
+    >>> ga.iscomplexobj(ga.asarray([1 + 0j]))
+    True
+    """
+    return asarray(x).dtype.kind == "c"
+
+
+def isrealobj(x: Any) -> bool:
+    """Whether the dtype is not complex.
+
+    >>> import gpuarray as ga
+    >>> ga.isrealobj(ga.asarray([1.0]))
+    True
+    """
+    return not iscomplexobj(x)
+
+
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> NDArray:
     """Differences of neighbours along an axis, taken `n` times.
 

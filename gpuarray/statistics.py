@@ -72,7 +72,7 @@ def var(
     x = asarray(a)
     result = _float_of(x, dtype)
     wide = np.dtype(np.complex128) if result.kind == "c" else np.dtype(np.float64)
-    real = np.dtype(f"f{result.itemsize // 2}") if result.kind == "c" else result
+    real = np.dtype(f"f{result.itemsize // 2}") if result.kind == x.dtype.kind == "c" else result
     amount = float(ddof if correction is None else correction)
     made = reduce("var", x, axis, wide, keepdims, where, (("correction", amount),))
     return into(out, NDArray(cast(made.node, real)))
