@@ -157,6 +157,12 @@ class Kept(Mapping[Key, Chunk]):
             raise KeyError(key)
         return self._memory.fetch(self._run, key)
 
+    def on_host(self, key: Key) -> Chunk:
+        """A chunk as NumPy arrays, wherever it is; it stays there. Not to be written to."""
+        if key not in self._keys:
+            raise KeyError(key)
+        return self._memory.read(self._run, key)
+
     def __iter__(self) -> Iterator[Key]:
         return iter(self._keys)
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
@@ -24,15 +23,16 @@ import numpy as np
 
 from gpuarray.cluster.buffers import roots, settle
 from gpuarray.cluster.disk import DiskTier
-from gpuarray.cluster.events import Dropped, Events, MemoryState, Moved, TierState, monotonic
-from gpuarray.cluster.ledger import Held, Ledger, Move, Run, Ticket
+from gpuarray.cluster.events import Dropped, Events, MemoryState, TierState, monotonic
+from gpuarray.cluster.ledger import Held, Run, Ticket
 from gpuarray.cluster.sizes import format_bytes
 from gpuarray.cluster.task import Chunk, Key
 from gpuarray.cluster.tiers import DeviceTier, HostTier, Tier
+from gpuarray.cluster.transfer import Mover
 from gpuarray.kernels.errors import MemoryLimitError, SpillError
 
 
-class MemoryManager:
+class MemoryManager(Mover):
     """Holds the chunks of all runs of an executor within the limits of every tier. Thread-safe.
 
     >>> from gpuarray.kernels import backends
@@ -67,14 +67,13 @@ class MemoryManager:
         device_limit: int | None = None,
         events: Events | None = None,
     ) -> None:
-        self.events = Events() if events is None else events
         self._nbytes = backend.nbytes
         probe = np.empty(1)
         tiers: list[Tier] = [] if backend.from_host(probe) is probe else [DeviceTier(backend, device_limit)]
         tiers.append(HostTier(host_limit))
         if directory is not None:
             tiers.append(DiskTier(directory))
-        self._ledger = Ledger(tiers)
+        super().__init__(tiers, Events() if events is None else events)
         self.limited = any(tier.limit is not None for tier in tiers)
         """Whether any tier of memory has a limit."""
         self.spills = directory is not None
@@ -84,13 +83,7 @@ class MemoryManager:
         self._numbers = itertools.count(1)
         self._waiting = 0
         self._orphans: deque[int] = deque()
-        self._renew_lock()
         _MANAGERS.add(self)
-
-    def _renew_lock(self) -> None:
-        # `with self._lock`, never `with self._changed`: Ctrl-C can strike inside Condition.__enter__
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
 
     # Runs
 
@@ -312,6 +305,18 @@ class MemoryManager:
         finally:
             self.release(ticket)
 
+    def read(self, run: int, key: Key) -> Chunk:
+        """A chunk as NumPy arrays, moving nothing: for a reader that has reserved room for what it reads."""
+        with self._lock:
+            entry = self._ledger.runs[run].held[key]
+            entry.pins += 1
+            tier, payload = self._ledger.tiers[entry.level], entry.payload
+        try:
+            return tier.get(key, payload)
+        finally:
+            with self._lock:
+                entry.pins -= 1
+
     def drop(self, run: int, key: Key) -> None:
         """Forget a chunk and free its bytes wherever they are."""
         with self._lock:
@@ -343,24 +348,6 @@ class MemoryManager:
                 if key in held and position in held[key].uses:
                     held[key].uses.remove(position)
 
-    def relieve(self, run: int) -> int:
-        """Move every unpinned chunk out of the memory where tasks compute, for a run; return the bytes freed.
-
-        For when the device runs out of memory although the sums say otherwise.
-        """
-        freed = 0
-        while True:
-            with self._lock:
-                ledger = self._ledger
-                found = ledger.victims(0, 1)
-                if not found or ledger.tiers[1].short(found[0].nbytes) > 0:
-                    return freed
-                move = Move(found[0], 0, 1, run)
-                ledger.begin(move)
-            if self._carry_all([move]) is not None:
-                return freed
-            freed += move.entry.nbytes
-
     # Reports
 
     def states(self) -> tuple[TierState, ...]:
@@ -374,18 +361,6 @@ class MemoryManager:
             self.events.emit(MemoryState(monotonic(), run, self.states()))
 
     # With the lock
-
-    def _begin(self, ticket: Ticket) -> list[Move]:
-        held = self._ledger.runs[ticket.run].held
-        moves = self._ledger.plan_moves(ticket.run, ticket.reserved, [held[key] for key in ticket.keys])
-        for move in moves:
-            self._ledger.begin(move)
-        return moves
-
-    def _end(self, move: Move) -> None:
-        if move in self._ledger.moves:
-            self._ledger.end(move)
-            self._changed.notify_all()
 
     def _wait(self, needs: dict[int, int], spill_error: SpillError | None) -> None:
         """Wait until something is released, or raise if nobody is left who could."""
@@ -407,98 +382,6 @@ class MemoryManager:
                 for entry in tuple(run.held.values()):
                     self._ledger.remove(entry)
                 del self._ledger.runs[number]
-
-    # Without the lock
-
-    def _carry_all(self, moves: list[Move]) -> SpillError | None:
-        """Carry out moves; if the disk refuses one, it and the rest are given up, and its error is returned."""
-        try:
-            for move in moves:
-                self._carry(move)
-        except SpillError as error:
-            return error
-        finally:
-            with self._lock:
-                for move in moves:
-                    self._end(move)
-            self._empty_trash()
-        return None
-
-    def _carry(self, move: Move) -> None:
-        """Move a chunk one tier down. If that fails it stays; so it does if it was pinned meanwhile."""
-        entry, ledger = move.entry, self._ledger
-        src, dst = ledger.tiers[move.src], ledger.tiers[move.dst]
-        start = monotonic()
-        written = 0
-        payload: Any = entry.file if dst is ledger.disk else None
-        if payload is None:
-            payload = self._convert(entry, src, dst)
-            written = entry.nbytes
-        with self._lock:
-            if dst is ledger.disk and entry.file is None:
-                ledger.keep_file(entry, payload)
-            self._end(move)
-            if not entry.gone and not entry.pins:
-                ledger.place(entry, move.dst, payload, set())
-            dst.moved_in += written
-            dst.moves_in += 1
-        if self.events:
-            now = monotonic()
-            self.events.emit(Moved(now, entry.run, entry.key, src.name, dst.name, written, now - start))
-
-    def _convert(self, entry: Held, src: Tier, dst: Tier) -> Any:
-        chunk = src.get(entry.key, entry.payload)
-        try:
-            return dst.put(entry.key, chunk)
-        except SpillError:
-            with self._lock:
-                freed = self._ledger.drop_spare_files()
-            if not freed:
-                raise
-            self._empty_trash()
-            return dst.put(entry.key, chunk)
-
-    def _lift(self, entry: Held, ticket: Ticket) -> None:
-        """Raise a pinned chunk to the first tier; its room is in the ticket."""
-        ledger = self._ledger
-        with self._lock:
-            while entry.level and entry.busy:
-                self._changed.wait()
-            src = ledger.tiers[entry.level]
-            if not entry.level:
-                ledger.spend(ticket, ticket.lifts.pop(entry.key, 0))
-                return
-            entry.busy = True
-            if entry.level > ledger.host:
-                ledger.pay(ticket, ticket.debt)
-        start = monotonic()
-        try:
-            chunk = ledger.tiers[0].put(entry.key, src.get(entry.key, entry.payload))
-            with self._lock:
-                ledger.spend(ticket, ticket.lifts.pop(entry.key))
-                from_host = entry.level == ledger.host
-                ledger.place(entry, 0, chunk, roots(chunk))
-                if from_host:
-                    ledger.pay(ticket, entry.nbytes)
-                ledger.tiers[0].moved_in += entry.nbytes
-                ledger.tiers[0].moves_in += 1
-        finally:
-            with self._lock:
-                entry.busy = False
-                self._changed.notify_all()
-        if self.events:
-            now = monotonic()
-            name = ledger.tiers[0].name
-            self.events.emit(Moved(now, entry.run, entry.key, src.name, name, entry.nbytes, now - start))
-
-    def _empty_trash(self) -> None:
-        disk, trash = self._ledger.disk, self._ledger.trash
-        while trash and disk is not None:
-            try:
-                file = trash.pop()
-            except IndexError:  # another thread was faster
-                return
-            disk.drop(file)
 
     def _after_fork(self) -> None:
         """In a child: the runs and threads of the parent are not here, and its files are not ours to delete."""

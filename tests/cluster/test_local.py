@@ -93,6 +93,7 @@ def test_three_tiers(device, spill, seed, threads):
     executor = LocalExecutor(device, device_limit=limit, host_limit=host_limit, directory=spill, threads=threads)
     wanted = len(sizes) - 1
     kept = executor.run(mix_plan(sizes, edges, kept=[wanted]))
+    np.testing.assert_array_equal(kept.on_host((0, 0, wanted))[0], mix_expected(sizes, edges)[-1])
     np.testing.assert_array_equal(device.to_host(kept[0, 0, wanted][0]), mix_expected(sizes, edges)[-1])
     tiers = {tier.name: tier for tier in executor.memory.states()}
     assert device.peak <= limit
@@ -103,6 +104,22 @@ def test_three_tiers(device, spill, seed, threads):
     gc.collect()
     assert is_clean(executor)
     assert device.live == 0
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_three_tiers_on_the_fake_device(spill, threads):
+    fake = pytest.importorskip("gpuarray.kernels.backends.fake")
+    sizes, edges = random_graph(11)
+    limit = largest_task(sizes, edges)
+    device = fake.Fake(limit)
+    executor = LocalExecutor(device, device_limit=limit, host_limit=8 * max(sizes), directory=spill, threads=threads)
+    kept = executor.run(mix_plan(sizes, edges, kept=[59]))
+    np.testing.assert_array_equal(device.to_host(kept[0, 0, 59][0]), mix_expected(sizes, edges)[-1])
+    del kept
+    assert is_clean(executor)
+    gc.collect()
+    assert device.counters.used_nbytes == 0
+    assert limit / 2 < device.counters.peak_nbytes <= limit
 
 
 def test_without_a_disk_what_fits_in_order_fits_in_threads(host):

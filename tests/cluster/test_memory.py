@@ -324,6 +324,16 @@ def test_events_of_moves_and_drops(device, spill):
     memory.close_run(run)
 
 
+def test_reading_on_the_host_moves_nothing(device, spill):
+    memory, run = held_memory(device, 8 * 10, spill, [10, 10, 10], device_limit=8 * 10)
+    before = memory.states()
+    for n in range(3):  # one on disk, one on the host, one on the device
+        (array,) = memory.read(run, (0, 0, n))
+        np.testing.assert_array_equal(array, chunk_of(n, 10))
+    assert memory.states() == before
+    memory.close_run(run)
+
+
 def test_a_waiting_admission_goes_on_when_there_is_room(host):
     memory = MemoryManager(host, 1000)
     run = memory.open_run()

@@ -1,0 +1,151 @@
+"""Moves of chunks between the tiers of memory and the disk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from gpuarray.cluster.buffers import roots
+from gpuarray.cluster.events import Events, Moved, monotonic
+from gpuarray.cluster.ledger import Held, Ledger, Move, Ticket
+from gpuarray.cluster.tiers import Tier
+from gpuarray.kernels.errors import SpillError
+
+
+class Mover:
+    """The part of the memory manager that copies. Bytes are copied without the lock; the books are kept with it."""
+
+    def __init__(self, tiers: Iterable[Tier], events: Events) -> None:
+        self.events = events
+        self._ledger = Ledger(tiers)
+        self._renew_lock()
+
+    def _renew_lock(self) -> None:
+        # `with self._lock`, never `with self._changed`: Ctrl-C can strike inside Condition.__enter__
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+
+    # With the lock
+
+    def _begin(self, ticket: Ticket) -> list[Move]:
+        held = self._ledger.runs[ticket.run].held
+        moves = self._ledger.plan_moves(ticket.run, ticket.reserved, [held[key] for key in ticket.keys])
+        for move in moves:
+            self._ledger.begin(move)
+        return moves
+
+    def _end(self, move: Move) -> None:
+        if move in self._ledger.moves:
+            self._ledger.end(move)
+            self._changed.notify_all()
+
+    # Without the lock
+
+    def relieve(self, run: int) -> int:
+        """Move every unpinned chunk out of the memory where tasks compute, for a run; return the bytes freed.
+
+        For when the device runs out of memory although the sums say otherwise.
+        """
+        freed = 0
+        while True:
+            with self._lock:
+                ledger = self._ledger
+                found = ledger.victims(0, 1)
+                if not found or ledger.tiers[1].short(found[0].nbytes) > 0:
+                    return freed
+                move = Move(found[0], 0, 1, run)
+                ledger.begin(move)
+            if self._carry_all([move]) is not None:
+                return freed
+            freed += move.entry.nbytes
+
+    def _carry_all(self, moves: list[Move]) -> SpillError | None:
+        """Carry out moves; if the disk refuses one, it and the rest are given up, and its error is returned."""
+        try:
+            for move in moves:
+                self._carry(move)
+        except SpillError as error:
+            return error
+        finally:
+            with self._lock:
+                for move in moves:
+                    self._end(move)
+            self._empty_trash()
+        return None
+
+    def _carry(self, move: Move) -> None:
+        """Move a chunk one tier down. If that fails it stays; so it does if it was pinned meanwhile."""
+        entry, ledger = move.entry, self._ledger
+        src, dst = ledger.tiers[move.src], ledger.tiers[move.dst]
+        start = monotonic()
+        written = 0
+        payload: Any = entry.file if dst is ledger.disk else None
+        if payload is None:
+            payload = self._convert(entry, src, dst)
+            written = entry.nbytes
+        with self._lock:
+            if dst is ledger.disk and entry.file is None:
+                ledger.keep_file(entry, payload)
+            self._end(move)
+            if not entry.gone and not entry.pins:
+                ledger.place(entry, move.dst, payload, set())
+            dst.moved_in += written
+            dst.moves_in += 1
+        if self.events:
+            now = monotonic()
+            self.events.emit(Moved(now, entry.run, entry.key, src.name, dst.name, written, now - start))
+
+    def _convert(self, entry: Held, src: Tier, dst: Tier) -> Any:
+        chunk = src.get(entry.key, entry.payload)
+        try:
+            return dst.put(entry.key, chunk)
+        except SpillError:
+            with self._lock:
+                freed = self._ledger.drop_spare_files()
+            if not freed:
+                raise
+            self._empty_trash()
+            return dst.put(entry.key, chunk)
+
+    def _lift(self, entry: Held, ticket: Ticket) -> None:
+        """Raise a pinned chunk to the first tier; its room is in the ticket."""
+        ledger = self._ledger
+        with self._lock:
+            while entry.level and entry.busy:
+                self._changed.wait()
+            src = ledger.tiers[entry.level]
+            if not entry.level:
+                ledger.spend(ticket, ticket.lifts.pop(entry.key, 0))
+                return
+            entry.busy = True
+            if entry.level > ledger.host:
+                ledger.pay(ticket, ticket.debt)
+        start = monotonic()
+        try:
+            chunk = ledger.tiers[0].put(entry.key, src.get(entry.key, entry.payload))
+            with self._lock:
+                ledger.spend(ticket, ticket.lifts.pop(entry.key))
+                from_host = entry.level == ledger.host
+                ledger.place(entry, 0, chunk, roots(chunk))
+                if from_host:
+                    ledger.pay(ticket, entry.nbytes)
+                ledger.tiers[0].moved_in += entry.nbytes
+                ledger.tiers[0].moves_in += 1
+        finally:
+            with self._lock:
+                entry.busy = False
+                self._changed.notify_all()
+        if self.events:
+            now = monotonic()
+            name = ledger.tiers[0].name
+            self.events.emit(Moved(now, entry.run, entry.key, src.name, name, entry.nbytes, now - start))
+
+    def _empty_trash(self) -> None:
+        disk, trash = self._ledger.disk, self._ledger.trash
+        while trash and disk is not None:
+            try:
+                file = trash.pop()
+            except IndexError:  # another thread was faster
+                return
+            disk.drop(file)
