@@ -57,7 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--size", type=_size, default="4 GB", help="of the array (default: %(default)s)")
     demo.add_argument("--memory", type=_size, default="500 MiB", help="that the run may use (default: %(default)s)")
-    demo.add_argument("--directory", type=Path, help="for the data and the picture")
+    demo.add_argument("--directory", type=Path, help="for the data and the picture (default: demo)")
+    demo.add_argument("--keep", action="store_true", help="leave the data there")
     demo.set_defaults(run=_demo)
 
     bench = commands.add_parser(
@@ -87,8 +88,7 @@ def _info(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from gpuarray import demo
 
-    demo.main(size=options.size, memory=options.memory, directory=options.directory)
-    return 0
+    return demo.main(size=options.size, memory=options.memory, directory=options.directory, keep=options.keep)
 
 
 def _bench(options: argparse.Namespace) -> int:

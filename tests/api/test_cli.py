@@ -92,12 +92,13 @@ def test_reader_that_goes_away() -> None:
 @pytest.fixture
 def demo(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Stands in for the demonstration, which takes minutes."""
-    seen = SimpleNamespace(options=None, raises=None)
+    seen = SimpleNamespace(options=None, raises=None, status=0)
 
-    def main(**options: Any) -> None:
+    def main(**options: Any) -> int:
         seen.options = options
         if seen.raises is not None:
             raise seen.raises
+        return int(seen.status)
 
     module = ModuleType("gpuarray.demo")
     module.main = main  # type: ignore[attr-defined]
@@ -108,9 +109,10 @@ def demo(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def test_demo_gets_its_options(demo: SimpleNamespace, tmp_path: Path) -> None:
     assert cli.main(["demo"]) == 0
-    assert demo.options == {"size": 4 * 10**9, "memory": 500 << 20, "directory": None}
-    assert cli.main(["demo", "--size", "1.5MB", "--memory=64 KiB", "--directory", str(tmp_path)]) == 0
-    assert demo.options == {"size": 1_500_000, "memory": 1 << 16, "directory": tmp_path}
+    assert demo.options == {"size": 4 * 10**9, "memory": 500 << 20, "directory": None, "keep": False}
+    demo.status = 1
+    assert cli.main(["demo", "--size", "1.5MB", "--memory=64 KiB", "--directory", str(tmp_path), "--keep"]) == 1
+    assert demo.options == {"size": 1_500_000, "memory": 1 << 16, "directory": tmp_path, "keep": True}
 
 
 def test_errors_of_a_run_are_one_line(demo: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
