@@ -108,6 +108,7 @@ class ProgressBar:
             from tqdm.auto import tqdm  # 0.1 s that a short run does not pay
 
             self._bar = tqdm(total=self._total, unit="task", leave=False, dynamic_ncols=True, file=sys.stderr)
+            self._bar.start_t -= now - self._start  # what was done before the bar appeared took time too
         self._draw()
 
     def _draw(self) -> None:
