@@ -12,7 +12,7 @@ from gpuarray import config
 from gpuarray.array import NDArray, asarray
 from gpuarray.chunking import Chunks as ChunksLike
 from gpuarray.chunking import normalize_chunks
-from gpuarray.errors import ChunkError, IncompleteStoreError
+from gpuarray.errors import ChunkError, IncompleteStoreError, StorageError
 from gpuarray.graph.grid import Chunks, Lengths, Shape
 from gpuarray.graph.leaves import Source
 from gpuarray.storage.common import (
@@ -151,6 +151,8 @@ def to_zarr(
     """
     array = asarray(x)
     store, name = locate(store, path)
+    if isinstance(store, str) and store.endswith(".zip"):
+        raise StorageError(f"{name}: zip files are read, not written; write a folder and zip it, without compression")
     check_stored_dtype(array.dtype, name)
     side = writing_chunks(chunks, array.shape, array.dtype, array.chunks)
     given = {

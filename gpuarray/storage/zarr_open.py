@@ -36,6 +36,8 @@ def open_array(store: Any, path: str | None, options: Mapping[str, Any] | None =
     else:
         store, name = locate(store, path)
         with described(name):
+            if isinstance(store, str) and os.path.isfile(store) and store.endswith(".zip"):
+                store = zarr.storage.ZipStore(store, mode="r")
             array = zarr.open_array(store, path=path or "", mode=mode, storage_options=url_options(store, options))
     with described(name):
         dtype, shape, grain = array.dtype, array.shape, array.chunks
@@ -66,9 +68,9 @@ def locate(store: Any, path: str | None) -> tuple[Any, str]:
 def _check_metadata(file: str) -> None:
     try:
         size = os.stat(file).st_size
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
-    except OSError as error:  # a loop of links, a folder that is a file
+    except OSError as error:  # a loop of links, no permission
         raise StorageError(f"{file}: {error.strerror}") from None
     if size > MAX_METADATA:
         raise StorageError(f"{file} has {size} bytes; metadata has at most {MAX_METADATA}, so the store is damaged")

@@ -78,9 +78,19 @@ class ZarrReader:
             self.direct.read(region, out, self.name)
             return out
         for box in self._boxes(region):
+            self._check_shards(box)
             wanted, at = box_part(self.box, box, region)
             out[at] = self._decode(wanted)
         return out
+
+    def _check_shards(self, box: Box) -> None:
+        """An empty file would be read as a shard that is missing."""
+        if self.array.shards is None or self.box is self.unit or not isinstance(self.place.root, str):
+            return
+        for index in itertools.product(*box):
+            file = os.path.join(self.place.root, self.place.path, self.array.metadata.encode_chunk_key(index))
+            if os.path.isfile(file) and not os.path.getsize(file):
+                raise StorageError(f"{self.name}: the shard of chunks {index} is damaged: {file} is empty")
 
     def _decode(self, wanted: tuple[slice, ...]) -> np.ndarray[Any, Any]:
         try:

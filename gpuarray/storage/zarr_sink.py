@@ -48,7 +48,7 @@ class ZarrSink(StorageSink):
             for part in self._parts(region):
                 at = tuple(slice(p.start - r.start, p.stop - r.start) for p, r in zip(part, region, strict=True))
                 to = tuple(_placed(p, r) for p, r in zip(part, self.region, strict=True))
-                self.array[to] = np.ascontiguousarray(array[at])
+                self.array[to] = array[at]
 
     def _parts(self, region: Region) -> Iterator[Region]:
         """A region cut so that no more than `BATCH` bytes, or one chunk, are encoded in one call."""
@@ -104,7 +104,7 @@ class NewZarrSink(StorageSink):
     def _copies(self) -> int:
         codecs = self.options.get("compressors")
         count = len(codecs) if isinstance(codecs, (list, tuple)) else int(codecs is not None)
-        return 4 if self.shards else 1 + count + (self.options.get("zarr_format") == 2)
+        return 4 if self.shards else 1 + max(1, count) + (self.options.get("zarr_format") == 2)
 
     def check(self) -> None:
         """Refuse what is there already, unless it is an array and may be replaced."""
@@ -207,7 +207,7 @@ def copies_of(array: Any) -> int:
         return 4
     if metadata.zarr_format == 2:
         return 3 + len(metadata.filters or ())
-    return len(metadata.codecs)
+    return max(2, len(metadata.codecs))
 
 
 def written_units(r: range, grain: int) -> Lengths:
