@@ -260,7 +260,7 @@ class TestDamage:
         if (kind, damage) == ("plain", "other"):
             return  # these are numbers, too
         x = ga.from_zarr(tmp_path / "x")
-        with pytest.raises(StorageError, match="x.*chunk"):
+        with pytest.raises(StorageError, match=r"x.*chunk"):
             x.compute()
         if kind != "shards":
             equal(x[10:, 15:].compute(), stored[10:, 15:])
@@ -321,9 +321,9 @@ class TestDamage:
         group = zarr.open_group(str(tmp_path / "g"), mode="w")
         group.create_array("a/b", shape=(3,), dtype="i4")
         group.create_array("c", shape=(3,), dtype="i4")
-        with pytest.raises(StorageError, match="is a group.*holds the arrays a/b, c"):
+        with pytest.raises(StorageError, match=r"is a group.*holds the arrays a/b, c"):
             ga.from_zarr(tmp_path / "g")
-        with pytest.raises(FileNotFoundError, match="no zarr array at .*holds the arrays a/b, c"):
+        with pytest.raises(FileNotFoundError, match=r"no zarr array at .*holds the arrays a/b, c"):
             ga.from_zarr(tmp_path / "g", "d")
         with pytest.raises(FileNotFoundError, match="no zarr array"):
             ga.from_zarr(tmp_path / "none")
