@@ -151,7 +151,6 @@ from gpuarray.numeric import (
 from gpuarray.padding import pad
 from gpuarray.reductions import all, amax, amin, any, argmax, argmin, count_nonzero, max, min, prod, sum
 from gpuarray.several import compute, persist
-from gpuarray.storage import from_hdf5, from_npy, from_zarr, store
 from gpuarray.statistics import (
     average,
     mean,
@@ -166,6 +165,7 @@ from gpuarray.statistics import (
     std,
     var,
 )
+from gpuarray.storage import from_hdf5, from_npy, from_zarr, store
 from gpuarray.summary import explain, visualize
 
 bool = bool_  # the array API's name for the dtype

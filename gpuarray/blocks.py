@@ -215,8 +215,8 @@ def found_dtype(
             )
         if len(shape) != ndim:
             raise BlockFunctionError(
-                f"{name} returned {len(shape)} dimensions for blocks of one element, where {ndim} are expected; say what "
-                "it removes and adds with drop_axis= and new_axis="
+                f"{name} returned {len(shape)} dimensions for blocks of one element, where {ndim} are expected; say "
+                "what it removes and adds with drop_axis= and new_axis="
             )
         return dtype
     raise BlockFunctionError(

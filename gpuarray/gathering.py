@@ -197,6 +197,11 @@ def argwhere(a: Any) -> NDArray:
     return stack(nonzero(a), axis=1)
 
 
+def _method_compress(self: NDArray, condition: Any, axis: int | None = None, out: Any = None) -> NDArray:
+    """The slices along an axis where a condition is true; see `gpuarray.compress`."""
+    return compress(condition, self, axis, out)
+
+
 for _function in (take, diagonal, trace, nonzero):
     install(_function.__name__, _function)
-install("compress", lambda self, condition, axis=None, out=None: compress(condition, self, axis, out))
+install("compress", _method_compress)

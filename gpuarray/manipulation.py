@@ -319,10 +319,15 @@ def _method_astype(
     return astype(self, dtype, casting=casting)
 
 
+def _method_copy(self: NDArray, order: Any = "C") -> NDArray:
+    """A handle of its own on the same values; see `gpuarray.copy`."""
+    return copy(self)
+
+
 install("reshape", _method_reshape)
 install("astype", _method_astype)
 install("flatten", ravel)
-install("copy", lambda self, order="C": copy(self))
+install("copy", _method_copy)
 install("__copy__", copy)
-install("__deepcopy__", lambda self, memo: copy(self))
+install("__deepcopy__", _method_copy)
 install("ravel", ravel)

@@ -264,15 +264,24 @@ def _method_clip(self: NDArray, min: Any = None, max: Any = None, out: Any = Non
     return clip(self, min, max, out)
 
 
+def _conjugate(self: NDArray) -> NDArray:
+    """The complex conjugate."""
+    return apply("conjugate", self)
+
+
+def _real(self: NDArray) -> NDArray:
+    """The real part."""
+    return apply("real", self)
+
+
+def _imag(self: NDArray) -> NDArray:
+    """The imaginary part."""
+    return apply("imag", self)
+
+
 install("round", round)
 install("clip", _method_clip)
-for _name in ("conj", "conjugate"):
-    install(_name, lambda self: apply("conjugate", self))
-for _name in ("real", "imag"):
-    install(
-        _name,
-        property(
-            lambda self, name=_name: apply(name, self),
-            doc=f"The {_name}inary part." if _name == "imag" else "The real part.",
-        ),
-    )  # type: ignore[arg-type]
+install("conj", _conjugate)
+install("conjugate", _conjugate)
+install("real", property(_real))
+install("imag", property(_imag))

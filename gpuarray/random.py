@@ -51,8 +51,8 @@ def default_rng(seed: Any = None) -> Generator:
         return seed
     if isinstance(seed, (np.random.Generator, np.random.BitGenerator, np.random.RandomState)):
         raise TypeError(
-            f"seed is a {type(seed).__name__}, whose algorithm goes from one element to the next; pass an integer, such "
-            "as its .integers(2**63)"
+            f"seed is a {type(seed).__name__}, whose algorithm goes from one element to the next; pass an integer, "
+            "such as its .integers(2**63)"
         )
     return Generator(seed)
 
@@ -70,7 +70,11 @@ class Generator:
     """
 
     def __init__(self, seed: Any = None) -> None:
-        sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+        try:
+            sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+        except (TypeError, ValueError) as error:
+            rule = "a seed is None, an integer that is not negative, a sequence of them, or a SeedSequence"
+            raise type(error)(f"seed={seed!r}: {rule}") from error
         self.seed_sequence = sequence
         self._key = int(sequence.generate_state(1, np.uint64)[0])
         self._calls = 0
@@ -272,7 +276,7 @@ class Generator:
                 "replace=False is not supported; numpy.random.default_rng(seed).choice(n, size, replace=False) gives "
                 "positions to index with"
             )
-        values = None if hasattr(a, "__index__") else asarray(a)
+        values = None if isinstance(a, (int, np.integer)) else asarray(a)
         if values is not None and (values.ndim != 1 or axis != 0):
             raise ValueError(f"choice draws from a vector, got shape {values.shape} and axis={axis}")
         n = operator.index(a) if values is None else values.size

@@ -55,6 +55,8 @@ def make_plan(roots: Sequence[Node], sinks: Sequence[Any]) -> RunPlan:
     """Plan a run under the settings in force."""
     engine = current()
     reserved = sum(s.nbytes for s in sinks if s is not None and s.in_memory)
+    if engine.has_own_memory:  # results are in the host's, and looked at by `check_fits`
+        reserved = 0
     return build(roots, sinks, engine.limit, engine.threads, policy(config.get().compile), reserved)
 
 
@@ -75,7 +77,7 @@ def compute_nodes(roots: Sequence[Node]) -> list[np.ndarray[Any, Any]]:
     small = direct.order_if_small(roots, engine.limit)
     if small is not None:
         return direct.compute(small, roots, engine.backend)
-    check_fits(roots, engine.limit)
+    check_fits(roots, engine.host_limit)
     results = [np.empty(n.shape, n.dtype) for n in roots]
     run(roots, [ArraySink(r) for r in results])
     return results
@@ -98,7 +100,8 @@ def persist_nodes(roots: Sequence[Node]) -> list[Node]:
     plan = make_plan(roots, [None] * len(roots))
     kept = execute(plan)
     sources: list[Node] = []
-    for leaf in plan.stored:
+    for root, leaf in zip(roots, plan.stored, strict=True):
         assert isinstance(leaf, Stored)
-        sources.append(Source(KeptReader(kept, leaf), leaf.shape, leaf.dtype, leaf.chunks))
+        # cut as the user was told, however the plan put its chunks together
+        sources.append(Source(KeptReader(kept, leaf), root.shape, root.dtype, root.chunks))
     return sources

@@ -11,7 +11,7 @@ import gpuarray as ga
 from gpuarray.errors import ChunkError, UnsupportedDTypeError
 
 CHUNKS = ["auto", 1, 2, 3, -1]
-DTYPES = "? b B i l L e f d F D".split()
+DTYPES = ["?", "b", "B", "i", "l", "L", "e", "f", "d", "F", "D"]
 
 
 @pytest.mark.parametrize("shape", [(), 3, (0,), (2, 3), [4, 1, 2], (np.int64(2), 0)])
@@ -50,9 +50,23 @@ def test_like(same):
 
 
 RANGES = [
-    (5,), (0,), (-3,), (2, 8), (2, 8, 3), (8, 2, -1), (8, 2), (0, 1, 0.1), (1.0, 2.0, 0.3), (0.5, 4), (0, -2, -0.5), (2**40, 2**40 + 5),
-    (np.float32(1), np.float32(2), np.float32(0.25)), (np.int8(3), np.int8(9)), (1e300, 3e300, 1e299), (-5, 5, 2),
-]  # fmt: skip
+    (5,),
+    (0,),
+    (-3,),
+    (2, 8),
+    (2, 8, 3),
+    (8, 2, -1),
+    (8, 2),
+    (0, 1, 0.1),
+    (1.0, 2.0, 0.3),
+    (0.5, 4),
+    (0, -2, -0.5),
+    (2**40, 2**40 + 5),
+    (np.float32(1), np.float32(2), np.float32(0.25)),
+    (np.int8(3), np.int8(9)),
+    (1e300, 3e300, 1e299),
+    (-5, 5, 2),
+]
 
 
 @pytest.mark.parametrize("chunks", CHUNKS)
@@ -71,7 +85,9 @@ def test_arange_dtype(args, dtype, same):
 
 @pytest.mark.parametrize("num", [0, 1, 2, 5, 50])
 @pytest.mark.parametrize("endpoint", [True, False])
-@pytest.mark.parametrize(("start", "stop"), [(0, 1), (1, -3.5), (2, 2), (0, 1j), (np.float32(0), np.float32(1)), (5, 0)])
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, 1), (1, -3.5), (2, 2), (0, 1j), (np.float32(0), np.float32(1)), (5, 0)]
+)
 def test_linspace(start, stop, endpoint, num, same):
     same(ga.linspace(start, stop, num, endpoint, chunks=3), np.linspace(start, stop, num, endpoint), close=True)
     for dtype in ("f4", "i4"):
@@ -97,7 +113,12 @@ def test_triangles(k, cut, same):
         same(ga.eye(3, k=k, dtype="i2", chunks=chunks), np.eye(3, k=k, dtype="i2"))
         same(ga.tri(3, 4, k, chunks=chunks), np.tri(3, 4, k))
         same(ga.tri(3, k=k, dtype=bool, chunks=chunks), np.tri(3, k=k, dtype=bool))
-    for a in (np.arange(12.0).reshape(3, 4), np.arange(24).reshape(2, 4, 3), np.ones((2, 2), bool), np.full((2, 2), np.nan)):
+    for a in (
+        np.arange(12.0).reshape(3, 4),
+        np.arange(24).reshape(2, 4, 3),
+        np.ones((2, 2), bool),
+        np.full((2, 2), np.nan),
+    ):
         same(ga.tril(cut(a), k), np.tril(a, k))
         same(ga.triu(cut(a), k), np.triu(a, k))
     same(ga.identity(3), np.identity(3))
@@ -117,7 +138,9 @@ def test_grids(cut, same):
                 same(mine, tuple(np.meshgrid(*vectors[:n], indexing=indexing, sparse=sparse)))
 
 
-@pytest.mark.parametrize("obj", [3, 2.5, 1j, True, [1, 2], [[1.0], [2.0]], (), [[]], np.arange(3, dtype="u1"), np.float32(2), range(4)])
+@pytest.mark.parametrize(
+    "obj", [3, 2.5, 1j, True, [1, 2], [[1.0], [2.0]], (), [[]], np.arange(3, dtype="u1"), np.float32(2), range(4)]
+)
 def test_asarray(obj, same):
     same(ga.asarray(obj), np.asarray(obj))
     same(ga.array(obj, ndmin=2), np.array(obj, ndmin=2))

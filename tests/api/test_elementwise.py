@@ -15,7 +15,7 @@ from gpuarray.elementwise import FUNCTIONS
 from gpuarray.errors import UnsupportedDTypeError
 from gpuarray.kernels.table import ALIASES, ELEMENTWISE
 
-DTYPES = "? b B h H i I l L e f d F D".split()
+DTYPES = ["?", "b", "B", "h", "H", "i", "I", "l", "L", "e", "f", "d", "F", "D"]
 NAMES = sorted(set(FUNCTIONS) - set(ALIASES))
 VALUES = [0, 1, 2, 3, 5, 100]
 SPECIAL = [-0.0, -1.5, 0.5, np.inf, -np.inf, np.nan]
@@ -58,12 +58,32 @@ def test_functions_of_one(name, cut, same):
     assert taken or name == "isnat"
 
 
-EXACT = {"absolute", "fabs", "negative", "positive", "square", "sqrt", "floor", "ceil", "trunc", "rint", "sign", "isnan"}
+EXACT = {
+    "absolute",
+    "fabs",
+    "negative",
+    "positive",
+    "square",
+    "sqrt",
+    "floor",
+    "ceil",
+    "trunc",
+    "rint",
+    "sign",
+    "isnan",
+}
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if ELEMENTWISE[n].nin == 2])
 def test_functions_of_two(name, cut, same):
-    for first, second in [(c, c) for c in DTYPES] + [("b", "H"), ("f", "i"), ("e", "d"), ("L", "l"), ("F", "d"), ("?", "f")]:
+    for first, second in [(c, c) for c in DTYPES] + [
+        ("b", "H"),
+        ("f", "i"),
+        ("e", "d"),
+        ("L", "l"),
+        ("F", "d"),
+        ("?", "f"),
+    ]:
         a, b = sample(first), sample(second, 1)
         if name in ("power", "left_shift", "right_shift"):
             a, b = a[:6], np.abs(b[:6]) % 4 if second not in "?FD" else b[:6]
@@ -95,9 +115,25 @@ def test_names_and_signatures():
 
 
 OPERATORS = [
-    "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "xor",
-    "lshift", "rshift",
-]  # fmt: skip
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "eq",
+    "ne",
+    "and_",
+    "or_",
+    "xor",
+    "lshift",
+    "rshift",
+]
 SCALARS = [True, 2, 2.5, 1j, np.int8(3), np.float32(0.5), np.float64(2), np.array([1, 2, 3], "i2")]
 
 
@@ -108,7 +144,10 @@ def test_promotion_of_operators(name, char, same):
     a = np.array([1, 2, 3]).astype(char)
     x, op = ga.asarray(a), getattr(operator, name)
     for other in SCALARS:
-        for mine, theirs in ((lambda o=other: op(x, o), lambda o=other: op(a, o)), (lambda o=other: op(o, x), lambda o=other: op(o, a))):
+        for mine, theirs in (
+            (lambda o=other: op(x, o), lambda o=other: op(a, o)),
+            (lambda o=other: op(o, x), lambda o=other: op(o, a)),
+        ):
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
                 try:
@@ -139,7 +178,7 @@ def test_unary_operators_and_divmod(cut, same):
     same(divmod(x, 3), divmod(a, 3))
     same(divmod(9, x[:2]), divmod(9, a[:2]))
     same(ga.divmod(x, 3), np.divmod(a, 3))
-    same(x + [1, 2, 3, 4], a + [1, 2, 3, 4])
+    same(x + [1, 2, 3, 4], a + [1, 2, 3, 4])  # noqa: RUF005 (a sum)
     same((1, 2, 3, 4) - x, (1, 2, 3, 4) - a)
 
 
@@ -168,7 +207,9 @@ def test_negative_integer_powers_raise():
         (2 ** (x - 1)).compute()
 
 
-@pytest.mark.parametrize("name", ["iadd", "isub", "imul", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor", "ilshift"])
+@pytest.mark.parametrize(
+    "name", ["iadd", "isub", "imul", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor", "ilshift"]
+)
 def test_in_place(name, cut, same):
     a = np.array([5, 6, 7])
     x = cut(a, "ones")

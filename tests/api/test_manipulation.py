@@ -144,7 +144,7 @@ def test_broadcasting(cut, same):
     same(ga.broadcast_to(cut(a), (2, 3, 5))[1, :, 2], a[:, 0])
 
 
-DTYPES = "? b B h H i I l L e f d F D".split()
+DTYPES = ["?", "b", "B", "h", "H", "i", "I", "l", "L", "e", "f", "d", "F", "D"]
 
 
 @pytest.mark.parametrize("source", DTYPES)
@@ -164,7 +164,7 @@ def test_astype_warns_where_an_imaginary_part_goes():
 
 def test_astype_obeys_casting():
     x = ga.asarray([1.5])
-    with pytest.raises(TypeError, match="float64 to int64 .*same_kind"):
+    with pytest.raises(TypeError, match=r"float64 to int64 .*same_kind"):
         x.astype(int, casting="same_kind")
     assert x.astype(np.float32, casting="same_kind").dtype == np.float32
 

@@ -12,7 +12,7 @@ import pytest
 import gpuarray as ga
 
 CUTS = ["whole", "ones", "odd", "uneven"]
-DTYPES = "? b B h H i I l L e f d F D".split()
+DTYPES = ["?", "b", "B", "h", "H", "i", "I", "l", "L", "e", "f", "d", "F", "D"]
 PLAIN = ["sum", "prod", "min", "max", "any", "all", "mean", "var", "std", "count_nonzero"]
 AXES = [None, (), 0, -1, (0, 2), (2, 1), (0, 1, 2)]
 
@@ -86,7 +86,11 @@ def test_cumulative(name, how, axis, data, cut, same):
     same(getattr(ga, name)(x, axis), getattr(np, name)(a, axis), close=True)
     same(getattr(x, name)(axis), getattr(a, name)(axis), close=True)
     same(getattr(ga, name)(x, axis)[..., ::-2], np.asarray(getattr(np, name)(a, axis))[..., ::-2], close=True)
-    same(getattr(ga, "nan" + name)(ga.where(x > 4, np.nan, x), axis), quietly(getattr(np, "nan" + name), np.where(a > 4, np.nan, a), axis), close=True)
+    same(
+        getattr(ga, "nan" + name)(ga.where(x > 4, np.nan, x), axis),
+        quietly(getattr(np, "nan" + name), np.where(a > 4, np.nan, a), axis),
+        close=True,
+    )
     for small in ("i1", "?", "u2", "f4"):
         same(getattr(ga, name)(cut(data.astype(small), how), 1), getattr(np, name)(data.astype(small), 1), close=True)
 
@@ -182,7 +186,9 @@ def test_dtype(dtype, data, cut, same):
 
 def test_out(data, cut, same):
     for name in (*PLAIN[:-1], "argmax", "cumsum"):
-        out = ga.zeros((4, 3) if name != "cumsum" else data.shape, dtype=np.asarray(getattr(np, name)(data, axis=1)).dtype)
+        out = ga.zeros(
+            (4, 3) if name != "cumsum" else data.shape, dtype=np.asarray(getattr(np, name)(data, axis=1)).dtype
+        )
         assert getattr(ga, name)(cut(data), axis=1, out=out) is out
         same(out, getattr(np, name)(data, axis=1), close=True)
 

@@ -1,0 +1,113 @@
+"""The public namespace: every name has a true example, and the standard's names are there."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import subprocess
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import gpuarray as ga
+
+MODULES = {"gpuarray": ga, "gpuarray.linalg": ga.linalg, "gpuarray.random": ga.random}
+
+# https://data-apis.org/array-api/2025.12/API_specification/ (the names that this package has so far)
+STANDARD = """
+    abs acos acosh add asin asinh atan atan2 atanh bitwise_and bitwise_left_shift bitwise_invert bitwise_or
+    bitwise_right_shift bitwise_xor ceil clip conj copysign cos cosh divide equal exp expm1 floor floor_divide greater
+    greater_equal hypot imag isfinite isinf isnan less less_equal log log1p log2 log10 logaddexp logical_and logical_not
+    logical_or logical_xor maximum minimum multiply negative nextafter not_equal positive pow real reciprocal remainder
+    round sign signbit sin sinh square sqrt subtract tan tanh trunc
+    arange asarray empty empty_like eye from_dlpack full full_like linspace meshgrid ones ones_like tril triu zeros
+    zeros_like astype broadcast_arrays broadcast_shapes broadcast_to can_cast finfo iinfo isdtype result_type
+    bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 complex64 complex128
+    e inf nan newaxis pi take take_along_axis matmul matrix_transpose tensordot vecdot
+    concat expand_dims flip moveaxis permute_dims repeat reshape roll squeeze stack tile unstack
+    argmax argmin count_nonzero nonzero where cumulative_prod cumulative_sum max mean min prod std sum var all any diff
+"""
+
+
+def public() -> list[tuple[str, object]]:
+    """Every public function and class, and the methods of the classes."""
+    found = []
+    for prefix, module in MODULES.items():
+        for name in module.__all__:
+            value = getattr(module, name)
+            if not getattr(value, "__module__", "").startswith("gpuarray") or not callable(value):
+                continue
+            found.append((f"{prefix}.{name}", value))
+    return found
+
+
+PUBLIC = public()
+
+
+@pytest.mark.parametrize("name", STANDARD.split())
+def test_names_of_the_array_api_standard(name):
+    assert name in ga.__all__
+
+
+def test_all_is_what_there_is():
+    for prefix, module in MODULES.items():
+        assert len(set(module.__all__)) == len(module.__all__), prefix
+        for name in module.__all__:
+            assert hasattr(module, name), f"{prefix}.{name}"
+    extra = {n for n in vars(ga) if not n.startswith("_") and not isinstance(getattr(ga, n), ModuleType)} - set(
+        ga.__all__
+    )
+    assert extra <= {"annotations", "Any", "TYPE_CHECKING", "ModuleType"}, extra
+
+
+@pytest.mark.parametrize(("name", "value"), PUBLIC, ids=[n for n, _ in PUBLIC])
+def test_every_public_name_has_a_true_example(name, value):
+    """The smallest example is the documentation that cannot go stale."""
+    text = inspect.getdoc(value) or ""
+    summary = text.partition("\n")[0]
+    assert summary.endswith((".", ":")), f"{name}: the first line is not a sentence: {summary!r}"
+    assert ">>> " in text, f"{name} has no example"
+    examples = doctest.DocTestParser().get_doctest(text, {}, name, None, 0)
+    runner = doctest.DocTestRunner(optionflags=doctest.REPORT_ONLY_FIRST_FAILURE, verbose=False)
+    failures: list[str] = []
+    runner.run(examples, out=failures.append)
+    assert runner.summarize(verbose=False).failed == 0, "".join(failures)
+
+
+def test_methods_of_arrays_are_documented():
+    for name, value in vars(ga.NDArray).items():
+        if not name.startswith("_") and (callable(value) or isinstance(value, property)):
+            assert inspect.getdoc(value), f"NDArray.{name}"
+
+
+NUMPYS_METHODS = """
+    all any argmax argmin astype clip compress conj conjugate copy cumprod cumsum diagonal dot flatten item max mean min
+    nonzero prod ravel repeat reshape round squeeze std sum swapaxes take tolist trace transpose var
+    T mT dtype imag itemsize nbytes ndim real shape size
+"""
+
+
+def test_numpys_methods():
+    x = ga.ones((2, 3))
+    for name in NUMPYS_METHODS.split():
+        assert hasattr(x, name), name
+        assert hasattr(np.ones((1, 1)), name), name
+
+
+def test_constants_and_dtypes_are_numpys():
+    assert ga.pi == np.pi
+    assert ga.e == np.e
+    assert ga.newaxis is None
+    assert np.isnan(ga.nan)
+    assert ga.bool is np.bool_
+    assert ga.ones(2, dtype=ga.float32).dtype == np.float32
+    assert ga.isdtype(ga.ones(2).dtype, "real floating")
+
+
+def test_nothing_heavy_is_imported():
+    code = "import sys, gpuarray; gpuarray.ones(3) + 1; print('numba' in sys.modules, 'inspect' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.startswith(
+        "False"
+    )

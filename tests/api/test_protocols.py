@@ -1,0 +1,257 @@
+"""NumPy's functions called on our arrays, and Python's own protocols."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import operator
+import pickle
+
+import numpy as np
+import pytest
+
+import gpuarray as ga
+from gpuarray.elementwise import FUNCTIONS
+from gpuarray.errors import ImplicitComputeError
+
+
+@pytest.fixture
+def a():
+    return np.arange(1.0, 13).reshape(3, 4)
+
+
+@pytest.fixture
+def x(a):
+    return ga.asarray(a, chunks=2)
+
+
+def test_ufuncs(x, a, same):
+    same(np.sin(x), np.sin(a), close=True)
+    same(np.add(1, x), 1 + a)
+    same(np.add(x, a), a + a)
+    same(np.multiply(a, x), a * a)
+    same(a + x, a + a)
+    same(a[0] < x, a[0] < a)
+    same(np.float64(2) * x, 2 * a)
+    same(np.float32(2) ** x, np.float32(2) ** a, close=True)
+    same(np.add(x, 1, dtype="f4"), np.add(a, 1, dtype="f4"))
+    same(np.divmod(x, 3), np.divmod(a, 3))
+    same(np.modf(x), np.modf(a))
+    same(np.matmul(x, a.T), a @ a.T, close=True)
+    same(np.vecdot(x, a), np.vecdot(a, a), close=True)
+
+
+def test_every_ufunc_of_ours_is_reached_through_numpys():
+    for name, function in FUNCTIONS.items():
+        ufunc = getattr(np, name, None)
+        if isinstance(ufunc, np.ufunc) and name != "isnat":
+            args = [ga.asarray([1, 2])] * ufunc.nin
+            assert ufunc(*args).node is function(*args).node, name
+
+
+def test_ufunc_methods(x, a, same):
+    same(np.add.reduce(x), np.add.reduce(a))
+    same(np.add.reduce(x, axis=None), np.add.reduce(a, axis=None))
+    same(np.maximum.reduce(x, axis=1, keepdims=True), np.maximum.reduce(a, axis=1, keepdims=True))
+    same(np.multiply.reduce(x, axis=(0, 1)), np.multiply.reduce(a, axis=(0, 1)))
+    same(np.logical_and.reduce(x), np.logical_and.reduce(a))
+    same(np.add.reduce(x, dtype="f4", initial=3), np.add.reduce(a, dtype="f4", initial=3))
+    same(np.add.accumulate(x), np.add.accumulate(a))
+    same(np.multiply.accumulate(x, axis=1), np.multiply.accumulate(a, axis=1))
+    same(np.subtract.outer(x, a[0]), np.subtract.outer(a, a[0]))
+    same(np.multiply.outer(2, x), np.multiply.outer(2, a))
+
+
+def test_out_of_ufuncs(x, a, same):
+    out = ga.zeros((3, 4))
+    assert np.add(x, 1, out=out) is out
+    same(out, a + 1)
+    assert np.add(a, 1, out=out) is out
+    np.sqrt(x, out=out, where=a > 4)
+    same(out, np.where(a > 4, np.sqrt(a), a + 1), close=True)
+    with pytest.raises(TypeError, match="NDArray, got ndarray"):
+        np.add(x, 1, out=np.zeros((3, 4)))
+    b = np.zeros((3, 4))
+    with pytest.raises(TypeError, match="NDArray, got ndarray"):
+        b += x
+
+
+FUNCTION_CALLS = {
+    "sum": lambda np, x: np.sum(x, axis=0),
+    "mean": lambda np, x: np.mean(x, 1, keepdims=True),
+    "std": lambda np, x: np.std(x, ddof=1),
+    "max": lambda np, x: np.max(x, axis=1, initial=5),
+    "argmax": lambda np, x: np.argmax(x, axis=1),
+    "cumsum": lambda np, x: np.cumsum(x, axis=1),
+    "concatenate": lambda np, x: np.concatenate([x, x], axis=1),
+    "stack": lambda np, x: np.stack([x, x]),
+    "vstack": lambda np, x: np.vstack([x, x]),
+    "where": lambda np, x: np.where(x > 3, x, 0),
+    "clip": lambda np, x: np.clip(x, 2, 5),
+    "round": lambda np, x: np.round(x / 3, 1),
+    "reshape": lambda np, x: np.reshape(x, (4, 3)),
+    "transpose": lambda np, x: np.transpose(x),
+    "expand_dims": lambda np, x: np.expand_dims(x, 1),
+    "squeeze": lambda np, x: np.squeeze(x[:1]),
+    "broadcast_to": lambda np, x: np.broadcast_to(x, (2, 3, 4)),
+    "roll": lambda np, x: np.roll(x, 1, axis=0),
+    "pad": lambda np, x: np.pad(x, 1, mode="edge"),
+    "diff": lambda np, x: np.diff(x, axis=0),
+    "take": lambda np, x: np.take(x, [2, 0], axis=1),
+    "dot": lambda np, x: np.dot(x, x.T),
+    "tensordot": lambda np, x: np.tensordot(x, x, axes=((0, 1), (0, 1))),
+    "linalg.norm": lambda np, x: np.linalg.norm(x, axis=1),
+    "linalg.vector_norm": lambda np, x: np.linalg.vector_norm(x),
+    "zeros_like": lambda np, x: np.zeros_like(x),
+    "full_like": lambda np, x: np.full_like(x, 3, dtype=int),
+    "isclose": lambda np, x: np.isclose(x, 3),
+    "nan_to_num": lambda np, x: np.nan_to_num(x),
+    "tril": lambda np, x: np.tril(x),
+    "diagonal": lambda np, x: np.diagonal(x),
+    "trace": lambda np, x: np.trace(x),
+    "average": lambda np, x: np.average(x, axis=0),
+    "nanmean": lambda np, x: np.nanmean(x),
+    "split": lambda np, x: np.split(x, 2, axis=1),
+    "meshgrid": lambda np, x: tuple(np.meshgrid(x[0], x[1])),
+    "nonzero": lambda np, x: np.nonzero(x > 4),
+    "moveaxis": lambda np, x: np.moveaxis(x, 0, 1),
+    "tile": lambda np, x: np.tile(x, 2),
+    "copy": lambda np, x: np.copy(x),
+    "astype": lambda np, x: np.astype(x, int),
+    "ptp": lambda np, x: np.ptp(x, axis=1),
+}
+
+
+@pytest.mark.parametrize("call", FUNCTION_CALLS.values(), ids=FUNCTION_CALLS)
+def test_functions(call, x, a, same):
+    same(call(np, x), call(np, a), close=True)
+    same(call(ga, x), call(np, a), close=True)
+
+
+def test_questions_about_arrays(x, a):
+    assert np.shape(x) == (3, 4)
+    assert np.ndim(x) == 2
+    assert np.size(x) == 12
+    assert np.size(x, 1) == 4
+    assert np.result_type(x, np.float32) == np.float64
+    assert np.can_cast(x, np.complex64) is False
+    assert not np.iscomplexobj(x)
+    assert np.allclose(x, a)
+    assert np.array_equal(x, a)
+
+
+def test_what_we_lack_says_so_and_computes_nothing(x, monkeypatch):
+    monkeypatch.setattr("gpuarray.run.compute_nodes", lambda roots: pytest.fail("computed"))
+    for call, name in (
+        (lambda: np.linalg.svd(x), "numpy.linalg.svd"),
+        (lambda: np.linalg.inv(x), "numpy.linalg.inv"),
+        (lambda: np.convolve(x[0], x[1]), "numpy.convolve"),
+        (lambda: np.frexp(x), "numpy.frexp"),
+        (lambda: np.add.reduceat(x, [0, 1]), r"numpy.add.reduceat"),
+        (lambda: np.arctan2.reduce(x), "numpy.arctan2.reduce"),
+        (lambda: np.arctan2.accumulate(x), "numpy.arctan2.accumulate"),
+        (lambda: np.add.at(x, [0], 1), "numpy.add.at"),
+        (lambda: np.put(x, [0], 1), "numpy.put"),
+    ):
+        with pytest.raises(TypeError, match=name) as caught:
+            call()
+        assert "compute()" in str(caught.value)
+
+
+def test_arguments_we_lack_say_so(x):
+    with pytest.raises(TypeError, match=r"numpy.mean.*no_such"):
+        ga.protocols.array_function(x, np.mean, (), (x,), {"no_such": 1})
+    with pytest.raises(TypeError, match=r"numpy.add.*order"):
+        np.add(x, 1, order="F")
+
+
+def test_signatures_are_numpys():
+    """Every argument of NumPy's function that ours has stands at the same place, so calls by position mean the same."""
+    different = {"array", "asarray", "arange", "concat", "where", "dtype", "finfo", "iinfo", "average", "pad"}
+    for name in sorted(set(ga.__all__) - different - set(FUNCTIONS)):
+        mine, theirs = getattr(ga, name), getattr(np, name, None)
+        if not inspect.isfunction(mine) or not callable(theirs) or not mine.__module__.startswith("gpuarray"):
+            continue
+        try:
+            ours, numpys = inspect.signature(mine).parameters, inspect.signature(theirs).parameters
+        except ValueError:
+            continue
+        positional = [
+            [p.name for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+            for parameters in (ours, numpys)
+        ]
+        for k, (m, t) in enumerate(zip(*positional, strict=False)):
+            if k and m != t and t in ours:
+                pytest.fail(f"{name}: argument {k} is {m}, NumPy's is {t}")
+
+
+def test_python_scalars():
+    x = ga.arange(5)[3]
+    assert (int(x), float(x), complex(x), bool(x), operator.index(x)) == (3, 3.0, 3 + 0j, True, 3)
+    assert list(range(5))[x] == 3
+    assert x.item() == 3
+    assert f"{float(x):.1f}" == "3.0"
+    assert (math.floor(ga.asarray(2.5)), math.ceil(ga.asarray(2.5))) == (2, 3)
+    assert [int(v) for v in ga.arange(3)] == [0, 1, 2]
+    assert ga.arange(3).tolist() == [0, 1, 2]
+    assert 2 in ga.arange(3)
+    assert 7 not in ga.arange(3)
+    assert len(ga.ones((4, 2))) == 4
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda x: bool(x), ValueError, r"\(3,\).*ambiguous"),
+        (lambda x: int(x), TypeError, r"\(3,\)"),
+        (lambda x: float(x), TypeError, r"\(3,\)"),
+        (lambda x: operator.index(x[0] * 1.0), TypeError, "float64"),
+        (lambda x: len(x[0]), TypeError, "without dimensions"),
+        (lambda x: iter(x[0]), TypeError, "without dimensions"),
+        (lambda x: hash(x), TypeError, "unhashable"),
+        (lambda x: x.no_such, AttributeError, "no_such"),
+        (lambda x: np.asarray(x, copy=False), ValueError, "copy"),
+    ],
+)
+def test_errors(call, error, words):
+    with pytest.raises(error, match=words):
+        call(ga.arange(3))
+
+
+def test_conversion_to_numpy_is_limited(x, a):
+    np.testing.assert_array_equal(np.asarray(x), a)
+    assert np.asarray(x, dtype="f4").dtype == np.float32
+    with (
+        ga.config.set(implicit_compute_limit=50),
+        pytest.raises(ImplicitComputeError, match=r"\(3, 4\).*96.*50.*compute"),
+    ):
+        np.asarray(x)
+
+
+def test_pickle(x, a, same):
+    same(pickle.loads(pickle.dumps(x + 1)), a + 1)
+
+
+def test_several(x, a, same):
+    first, second = ga.compute(x + 1, x.sum())
+    np.testing.assert_array_equal(first, a + 1)
+    assert second == a.sum()
+    assert ga.compute() == ()
+    kept = ga.persist(x * 2, x.mean(axis=0))
+    same(kept, (a * 2, a.mean(axis=0)))
+    assert kept[0].chunks == x.chunks
+    same(kept[0][1:, ::2] + 1, a[1:, ::2] * 2 + 1)
+    assert ga.persist() == ()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda x: ga.compute(x, 3), TypeError, "argument 1 is a int"),
+        (lambda x: ga.compute([x, x]), TypeError, r"argument 0 is a list.*\*arrays"),
+        (lambda x: ga.persist(np.ones(3)), TypeError, "ndarray.*asarray"),
+    ],
+)
+def test_errors_of_several(call, error, words, x):
+    with pytest.raises(error, match=words):
+        call(x)
