@@ -30,6 +30,17 @@ def available_memory(proc: Path = _PROC, mount: Path = _MOUNT) -> int:
     return max(0, min([int(psutil.virtual_memory().available), *left]))
 
 
+def physical_memory() -> int:
+    """Bytes of memory that this machine has.
+
+    >>> physical_memory() >= available_memory() > 0
+    True
+    """
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
 def available_threads() -> int:
     """How many processors this process may run on.
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, cast
 
-from gpuarray.cluster.host import available_memory, available_threads
+from gpuarray.cluster.host import available_memory, available_threads, physical_memory
 from gpuarray.cluster.sizes import parse_bytes
 from gpuarray.errors import ConfigError
 
@@ -45,6 +45,10 @@ def _device(value: object, name: str) -> str:
 
 def _size(value: object, name: str) -> int:
     return cast(int, parse_bytes(value, name))  # None never comes here
+
+
+def _host_size(value: object, name: str) -> int:
+    return cast(int, parse_bytes(value, name, most=physical_memory()))
 
 
 def _directory(value: object, name: str) -> str:
@@ -100,7 +104,7 @@ class Settings:
     spill_directory : where chunks go that fit in neither, in a private folder; None: the system's temporary folder
     chunk_bytes : the size that ``chunks="auto"`` aims at
     threads : CPU threads; None: one for every processor this process may run on
-    progress : True, False, or ``"auto"``: a bar after two seconds on a terminal and in a notebook
+    progress : True, False, or ``"auto"``: a bar after half a second on a terminal and in a notebook
     implicit_compute_limit : the largest array that ``numpy.asarray(x)`` computes without being asked to
     compile : ``"auto"`` compiles a kernel where the work is worth it; ``"always"``, ``"never"``
     cache_directory : where compiled kernels are kept; None: the platform's folder for caches
@@ -108,7 +112,7 @@ class Settings:
 
     device: str = _setting("auto", _device)
     device_memory: int | None = _setting(None, _size)
-    host_memory: int | None = _setting(None, _size)
+    host_memory: int | None = _setting(None, _host_size)
     spill_directory: str | None = _setting(None, _directory)
     chunk_bytes: int = _setting(64 << 20, _size)
     threads: int | None = _setting(None, _threads)

@@ -7,6 +7,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gpuarray import config
 from gpuarray.errors import DeviceError
 from gpuarray.kernels import backends, cache
@@ -23,7 +25,14 @@ class Engine:
     backend: Any
     limit: int
     """Bytes of the memory in which tasks compute that a run may hold."""
+    host_limit: int
+    """Bytes of host memory that a run may hold; the same where tasks compute there."""
     threads: int
+
+    @property
+    def has_own_memory(self) -> bool:
+        """Whether tasks compute in the memory of a device, not in the host's."""
+        return self.backend.xp is not np
 
 
 _engines: OrderedDict[tuple[Any, ...], Engine] = OrderedDict()
@@ -54,7 +63,7 @@ def make(settings: config.Settings) -> Engine:
     device = None if backend.name == "numpy" else settings.device_memory or host
     directory = settings.spill_path()
     executor = LocalExecutor(backend, host_limit=host, device_limit=device, directory=directory, threads=threads)
-    return Engine(executor, backend, device or host, threads)
+    return Engine(executor, backend, device or host, host, threads)
 
 
 def backend_for(device: str, memory: int | None) -> Any:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from typing import Any
 
 import numpy as np
 
-from gpuarray.cluster.task import Chunk, Key
 from gpuarray.graph.grid import Region, as_slices, shape_of, size_of, touching
 from gpuarray.graph.leaves import Stored
 
@@ -37,7 +36,7 @@ class KeptReader:
     name = "persisted"
     in_memory = False
 
-    def __init__(self, chunks: Mapping[Key, Chunk], leaf: Stored) -> None:
+    def __init__(self, chunks: Any, leaf: Stored) -> None:
         self.chunks, self.leaf = chunks, leaf
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
@@ -45,15 +44,17 @@ class KeptReader:
         touched = list(touching(leaf.chunks, region))
         if len(touched) == 1:
             number, inside, _ = touched[0]
-            view: np.ndarray[Any, Any] = self.chunks[leaf.stage, leaf.output, number][0][inside or ...]
+            view: np.ndarray[Any, Any] = self.chunks.on_host((leaf.stage, leaf.output, number))[0][inside or ...]
             return view
         out = np.empty(shape_of(region), leaf.dtype)
         for number, inside, at in touched:
-            out[at] = self.chunks[leaf.stage, leaf.output, number][0][inside or ...]
+            out[at] = self.chunks.on_host((leaf.stage, leaf.output, number))[0][inside or ...]
         return out
 
     def read_nbytes(self, region: Region) -> int:
-        return size_of(region) * self.leaf.dtype.itemsize
+        """The region, and one chunk that may have to be fetched for it."""
+        chunk = math.prod(c.largest for c in self.leaf.chunks)
+        return (size_of(region) + chunk) * self.leaf.dtype.itemsize
 
     def disk_nbytes(self, region: Region) -> int:
-        return self.read_nbytes(region)
+        return size_of(region) * self.leaf.dtype.itemsize

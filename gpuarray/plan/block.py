@@ -264,7 +264,8 @@ class BlockWork:
         """A chunk that shares memory with nothing, so that its bytes are what it keeps alive."""
         if value[0].parts:
             return tuple(array)
-        if getattr(array, "base", None) is None:
+        base = getattr(array, "base", None)
+        if base is None or (not isinstance(base, type(array)) and base.nbytes == array.nbytes):
             return (array,)
         copy = backend.empty(array.shape, value[0].dtype)
         copy[...] = array

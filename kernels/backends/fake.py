@@ -46,10 +46,11 @@ class Counters:
 class _Buffer:
     """Memory that one or several arrays share; given back when the last of them is gone."""
 
-    __slots__ = ("__weakref__", "pending")
+    __slots__ = ("__weakref__", "nbytes", "pending")
 
     def __init__(self, device: Fake, nbytes: int) -> None:
         device._take(nbytes)
+        self.nbytes = nbytes
         self.pending = False
         weakref.finalize(self, device._give, nbytes).atexit = False
 
@@ -94,6 +95,11 @@ class FakeArray:
             return self._device._call(operator.methodcaller, name, *arguments, **named, on=self)
 
         return method
+
+    @property
+    def base(self) -> _Buffer:
+        """The memory that the array keeps alive, which may be larger than itself."""
+        return self._buffer
 
     def __len__(self) -> int:
         return len(self._data)

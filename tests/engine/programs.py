@@ -146,7 +146,7 @@ def basic_index(p: Program, x: ga.NDArray, a: np.ndarray[Any, Any]) -> Made:
             key.append(None)
     while key and p.r.random() < 0.2:
         key.pop()
-    if p.r.random() < 0.2 and len(key) - key.count(None) < a.ndim:
+    if p.r.random() < 0.2 and all(k is None or isinstance(k, slice) for k in key):
         key.insert(0, ...)
     return x[tuple(key)], a[tuple(key)]
 

@@ -63,4 +63,11 @@ class Serial:
                 assert left[key] >= 0, f"{key} has more readers than counted"
                 if left[key] == 0 and key not in plan.kept:
                     del chunks[key]
-        return {key: chunks[key] for key in plan.kept}
+        return Kept({key: chunks[key] for key in plan.kept})
+
+
+class Kept(dict[Key, Chunk]):
+    """Kept chunks, as the executors hand them out."""
+
+    def on_host(self, key: Key) -> Chunk:
+        return self[key]

@@ -226,7 +226,7 @@ def test_everything_through_pickles(x: ga.NDArray, monkeypatch: pytest.MonkeyPat
     from gpuarray.kernels import backends
 
     backend = backends.get("numpy")
-    engine = executors.Engine(Serial(backend, through_pickle=True), backend, 2**30, 2)
+    engine = executors.Engine(Serial(backend, through_pickle=True), backend, 2**30, 2**30, 2)
     monkeypatch.setattr(run, "current", lambda: engine)
     a = x.node.reader.array  # type: ignore[attr-defined]
     np.testing.assert_allclose((x - x.mean(axis=0)).sum(axis=1).compute(), (a - a.mean(0)).sum(1), atol=1e-9)
