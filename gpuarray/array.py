@@ -18,13 +18,14 @@ from gpuarray.graph.grid import Chunks, Lengths
 from gpuarray.graph.leaves import Const, Source
 from gpuarray.graph.move import Rechunk
 from gpuarray.graph.node import Node, mark_origin
+from gpuarray.installed import Installed
 from gpuarray.readers import ArrayReader
 
 REFUSED_KINDS = "OV"
 """Kinds of dtype that no chunk can hold: Python objects, and records."""
 
 
-class NDArray:
+class NDArray(Installed):
     """A lazy, blocked array with NumPy's interface.
 
     >>> import gpuarray as ga
@@ -290,7 +291,7 @@ def asarray(obj: Any, dtype: Any = None, chunks: ChunksLike = "auto", *, copy: b
     return NDArray(Source(ArrayReader(array), array.shape, array.dtype, cut))
 
 
-def install(name: str, method: Callable[..., Any]) -> None:
+def install(name: str, method: Callable[..., Any] | property) -> None:
     """Give `NDArray` a method; the modules of functions call this so that each is written once."""
     setattr(NDArray, name, method)
 

@@ -180,8 +180,8 @@ def arange(
     # NumPy's: the first two values are rounded to the dtype, and their difference is the step.
     work = kind if kind.kind in "fc" else np.dtype(np.float64)
     with np.errstate(all="ignore"):
-        first = np.asarray(start).astype(work)[()]
-        delta = (np.asarray(start + step).astype(work) - first)[()]
+        first: Any = np.asarray(start).astype(work)[()]
+        delta: Any = (np.asarray(start + step).astype(work) - first)[()]
     if kind == np.float16:
         work, first, delta = np.dtype(np.float32), np.float32(first), np.float32(delta)
     count: Node = Map("cast", work, Index((n,), 0, (1,), cut))

@@ -222,5 +222,5 @@ def _method_transpose(self: NDArray, *axes: Any) -> NDArray:
 install("transpose", _method_transpose)
 install("swapaxes", swapaxes)
 install("squeeze", squeeze)
-install("T", property(transpose, doc="A view with the axes reversed."))  # type: ignore[arg-type]
-install("mT", property(matrix_transpose, doc="A view with the last two axes swapped."))  # type: ignore[arg-type]
+install("T", property(transpose, doc="A view with the axes reversed."))
+install("mT", property(matrix_transpose, doc="A view with the last two axes swapped."))

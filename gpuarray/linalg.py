@@ -218,7 +218,7 @@ def _contracted(axes: Any, x: NDArray, y: NDArray) -> tuple[tuple[int, ...], tup
 # Norms.
 
 
-def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: float = 2) -> NDArray:
+def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> NDArray:
     """Norm of vectors: of the whole array, or along axes.
 
     >>> import gpuarray as ga
@@ -246,7 +246,8 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: flo
         if a.dtype.kind == "c":  # without the square root in between
             squares = apply("square", apply("real", a)) + apply("square", apply("imag", a))
         return apply("sqrt", total(squares, axis, keepdims=keepdims))
-    return total(size**ord, axis, keepdims=keepdims) ** (1 / ord)
+    made: NDArray = total(size**ord, axis, keepdims=keepdims) ** (1 / ord)
+    return made
 
 
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> NDArray:

@@ -54,7 +54,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", *, constant_values: 
     return NDArray(node)
 
 
-def _reflected(mode: str, positions: np.ndarray[Any, Any], n: int) -> np.ndarray[Any, Any]:
+def _reflected(mode: str, positions: Any, n: int) -> Any:
     """Which of `n` elements stand at positions outside of ``range(n)``."""
     if mode == "edge":
         return np.clip(positions, 0, n - 1)

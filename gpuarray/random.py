@@ -310,10 +310,10 @@ def _size(size: Any, out: Any) -> tuple[int, ...]:
 
 
 def float_dtype(dtype: Any, name: str) -> np.dtype[Any]:
-    kind = np.dtype(dtype)
+    kind: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     if kind not in (np.dtype(np.float64), np.dtype(np.float32)):
         raise TypeError(f"dtype {kind} is not supported for {name}; use float64 or float32")
-    return kind.newbyteorder("=")
+    return kind
 
 
 def result_shape(size: Any, *parameters: Any) -> tuple[int, ...]:
@@ -382,8 +382,9 @@ def cumulative(p: Any, n: int) -> np.ndarray[Any, Any]:
         raise ValueError(f"p of shape {chances.shape} must have one probability for each of {n} elements")
     if not (chances >= 0).all() or abs(math.fsum(chances) - 1) > 1e-8:
         raise ValueError(f"probabilities must not be negative and must add up to 1, got p={p}")
-    edges = np.cumsum(chances)
-    return edges / edges[-1]
+    edges: np.ndarray[Any, Any] = np.cumsum(chances)
+    edges /= edges[-1]
+    return edges
 
 
 def _searched(edges: Any, u: Any) -> Any:

@@ -23,9 +23,9 @@ def _float_of(x: NDArray, requested: Any) -> np.dtype[Any]:
     """The dtype of a mean: integers become float64."""
     if x.dtype.kind not in "biufc":
         raise UnsupportedDTypeError(f"means of {x.dtype} are not defined; cast with astype first")
-    if requested is not None:
-        return np.dtype(requested)
-    return x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64)
+    natural = x.dtype if x.dtype.kind in "fc" else np.float64
+    dtype: np.dtype[Any] = np.dtype(natural if requested is None else requested)
+    return dtype
 
 
 def mean(
