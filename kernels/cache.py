@@ -103,13 +103,17 @@ def _surroundings() -> bytes:
     parts = (platform.python_version(), np.__version__, numba.__version__, llvmlite.__version__)
     cpu = (binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten())
     digest.update(repr((parts, cpu)).encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.name in _CALLED:
-            digest.update(path.read_bytes())
+    here = Path(__file__).parent
+    for path in (*(here / name for name in _CALLED), *sorted((here / "functions").glob("*.py"))):
+        digest.update(path.read_bytes())
     return digest.digest()
 
 
-_CALLED = {"cache.py", "functions.py", "intrinsics.py", "philox.py", "philox_cpu.py", "pointers.py", "scalar.py"}
+_CALLED = (
+    *("cache.py", "intrinsics.py", "jitable.py", "philox.py", "philox_cpu.py"),
+    *("pointers.py", "reduce_loops.py", "scalar.py"),
+)
+"""Modules whose code becomes part of kernels."""
 
 
 def key_of(source: str) -> str:

@@ -27,6 +27,8 @@ BLOCK = 1024
 """Elements of a row that are computed at once where an operand is generated into a buffer first."""
 TILE = 64
 """Edge of the square in which an operand that lies across the innermost axis is turned."""
+PITCH = TILE + 8
+"""Elements from one line of a tile buffer to the next: not a power of two, or lines would share sets of the cache."""
 MAX_STEPS = 2000
 """Longer programs are left to the interpreter: at 2.5 ms a step they would take seconds to compile."""
 MAX_TURNED = 4
@@ -186,7 +188,7 @@ class _Writer:
         for j, k in enumerate(words.scalars):
             name = type_name(self.program.dtype_of(k))
             text.append(f"v{k} = load('in', {name}, ahead(q, {8 * words.scalar(j)}), 0)")
-        text += [f"b{j} = scratch({TILE * TILE * self.sizes[j]})" for j in self._turned()]
+        text += [f"b{j} = scratch({TILE * PITCH * self.sizes[j]})" for j in self._turned()]
         text.append("for a in range(R):")
         text.append(f"    store('a', np.int64, q, {words.axes} + R + a, 0)")
         text.append("for box in range(boxes):")
@@ -225,7 +227,7 @@ class _Writer:
         rows = []
         for j, mode in enumerate(self.modes):
             if mode == "t":
-                rows.append(f"r{j} = ahead(b{j}, i * {TILE * self.sizes[j]})")
+                rows.append(f"r{j} = ahead(b{j}, i * {PITCH * self.sizes[j]})")
             else:
                 rows.append(f"r{j} = {self._move(j, f'p{j}', f'(i0 + i) * e{j} + j0 * d{j}')}")
         yield from _indent(rows, 3)
@@ -238,7 +240,7 @@ class _Writer:
         yield "for j in range(w):"
         yield "    for i in range(h):"
         value = f"t{j} + i" if self.index[j] else f"load('in', {self.types[j]}, t{j}, i)"
-        yield f"        store('b', {self.types[j]}, b{j}, i * {TILE} + j, {value})"
+        yield f"        store('b', {self.types[j]}, b{j}, i * {PITCH} + j, {value})"
         yield f"    t{j} = {self._move(j, f't{j}', f'd{j}')}"
 
     def _row(self, length: str) -> Iterator[str]:

@@ -72,7 +72,8 @@ def scratch(typingctx: Any, nbytes: Any) -> Any:
     size = _literal(nbytes)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(8), size))
+        with builder.goto_entry_block():  # `cgutils.alloca_once` would fill it with zeros, element by element
+            place = builder.alloca(ir.ArrayType(ir.IntType(8), size))
         place.align = 64
         return builder.bitcast(place, cgutils.voidptr_t)
 

@@ -23,7 +23,7 @@ from gpuarray.kernels import cache, compile, reduce_code
 from gpuarray.kernels.compile import Words
 from gpuarray.kernels.elementwise import Array, Loops, as_declared, fill_words, layout_of, modes, moving_steps, put_scalar
 from gpuarray.kernels.program import Program
-from gpuarray.kernels.reduce_code import FIELDS, HEADER, Driver
+from gpuarray.kernels.reduce_code import FOLD_WORDS, LOOPS, Fold
 from gpuarray.kernels.reductions import REDUCTIONS
 
 BLOCK = {"fold": 4096, "arg": 4096, "moments": 256}
@@ -36,6 +36,24 @@ TILE = {"direct": 512, "fused": 128}
 """Cells side by side, read from where they lie or evaluated into a buffer."""
 
 Cuts = tuple[int, ...] | None
+
+_FIELDS = (
+    *("evaluate", "table", "fold", "fold_table", "outers", "outer", "keeps", "kept", "L", "S", "size_word"),
+    *("size_factor", "x", "z", "lanes", "state", "counters", "counter_bytes", "V", "tile", "unit_bytes", "moving"),
+    *("C", "p", "outputs", "states", "cell_bytes", "folded", "one", "z_bytes", "header"),
+)
+"""The first words of the table that `reduce_loops` reads.
+
+evaluate, table, fold, fold_table   addresses of the evaluator (0: read the one operand where it lies), of the fold, and of
+                                    their tables
+outers, keeps                       reduced axes around the cut one, axes of cells; `outer` and `kept` are their positions
+L, S, C, p                          units along the cut axis, units of a block, units evaluated at once, elements of a unit
+size_word, size_factor              where the evaluator's table wants the units, and times what
+x, z, lanes, state, counters, one   buffers: elements, masks or indices, lanes, a state, trees, a single cell and its tree
+V, tile                             across: cells side by side, and how many of them at a time
+folded                              across: whether the axis of these cells is itself reduced
+"""
+_AT = {name: k for k, name in enumerate(_FIELDS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,51 +211,47 @@ class _Call:
     """One kernel call: a set of equal cells."""
 
     kernel: cache.Kernel
-    driver: Array
-    table: Array
+    tables: tuple[Array, Array, Array]
+    """Words of the loops, of the evaluator and of the fold."""
     starts: list[int]
     """By moving input, where its first element is in the region."""
     outs: list[int]
     """By state array, bytes from its beginning."""
-    scratch: list[tuple[int, int]]
-    """(word of the driver, bytes into the workspace) of each pointer."""
+    scratch: list[tuple[int, int, int]]
+    """(table, word, bytes into the workspace) of each pointer into it."""
     scratch_size: int
-    buffers: int
-    """How many of the scratch pointers are the evaluator's outputs too."""
-    evaluate: int
-    keep_words: tuple[int, int]
     partial: bool = False
-    spare: list[tuple[Array, Array, Array]] = field(default_factory=list)
+    spare: list[tuple[tuple[Array, Array, Array], int, Array]] = field(default_factory=list)
 
-    def _workspace(self) -> tuple[Array, Array, Array]:
-        driver, table = self.driver.copy(), self.table.copy()
+    def _workspace(self) -> tuple[tuple[Array, Array, Array], int, Array]:
+        loops, evaluator, fold = tables = tuple(t.copy() for t in self.tables)
         memory = np.zeros(self.scratch_size + 64, np.uint8)
         base = -(-memory.ctypes.data // 64) * 64
-        for word, at in self.scratch:
-            driver[word] = base + at
-        driver[0], driver[1] = self.evaluate, table.ctypes.data
-        for k in range(self.buffers):
-            table[4 + 3 * k] = driver[FIELDS.index("xz"[k])]
-        return driver, table, memory
+        for table, word, at in self.scratch:
+            tables[table][word] = base + at
+        loops[_AT["table"]], loops[_AT["fold_table"]] = evaluator.ctypes.data, fold.ctypes.data
+        return (loops, evaluator, fold), loops.ctypes.data, memory
 
     def __call__(self, program: Program, operands: Sequence[Any], states: Sequence[Array]) -> None:
         try:
-            driver, table, memory = self.spare.pop()
+            tables, address, memory = self.spare.pop()
         except IndexError:
-            driver, table, memory = self._workspace()
+            tables, address, memory = self._workspace()
         words = Words.of(program)
         inputs = program.inputs
-        for j, k in enumerate(words.moving):
+        loops, evaluator, _ = tables
+        at = len(_FIELDS)
+        for k, start in zip(words.moving, self.starts, strict=True):
             operand = operands[k]
-            place = operand.ctypes.data if inputs[k].kind == "array" else operand.offset
-            driver[HEADER + j] = place + self.starts[j]
+            loops[at] = (operand.ctypes.data if inputs[k].kind == "array" else operand.offset) + start
+            at += 1
+        for state, start in zip(states, self.outs, strict=True):
+            loops[at] = state.ctypes.data + start
+            at += 1
         for j, k in enumerate(words.scalars):
-            put_scalar(table, words.scalar(j), operands[k], inputs[k].dtype)
-        at = self.keep_words[0]
-        for s, state in enumerate(states):
-            driver[at + s] = state.ctypes.data + self.outs[s]
-        self.kernel(driver.ctypes.data)
-        self.spare.append((driver, table, memory))
+            put_scalar(evaluator, words.scalar(j), operands[k], inputs[k].dtype)
+        self.kernel(address)
+        self.spare.append((tables, address, memory))
 
 
 def _call(
@@ -353,32 +367,31 @@ class _Tables:
         return inner.steps[0] == self.operand.itemsize
 
     def call(self, starts: list[int], outs: list[int]) -> _Call:
-        across = self.across
-        second = self.family != "arg" and len(self.program.outputs) > 1
-        source = reduce_code.source(Driver(self.reduction, self.operand.name, second, across is not None))
+        across, inputs = self.across, len(self.words.moving)
         direct = self._direct()
         kept = [a for a in self.shape.kept if a is not across]
         outer = [a for a in self.shape.outer if a is not across]
-        folded = across is not None and across in self.shape.outer and across not in self.shape.kept
+        folded = any(a is across for a in self.shape.outer)
         tile, chunk = self._sizes(direct)
-        fields = dict.fromkeys(FIELDS, 0)
+        masked = self.family != "arg" and len(self.program.outputs) > 1
+        fold = cache.load(reduce_code.source(Fold(self.reduction, self.operand.name, masked, across is not None)))
+        fields = dict.fromkeys(_FIELDS, 0) | {"fold": fold.address, "header": len(_FIELDS), "moving": inputs}
         fields |= {"keeps": len(kept), "kept": math.prod(a.length for a in kept)}
         fields |= {"outers": len(outer), "outer": math.prod(a.length for a in outer)}
         fields |= {"L": self.cut.length, "S": self.block, "C": chunk, "p": self.elements}
-        fields |= {"tile": tile, "folded": folded, "moving": len(self.words.moving)}
-        if across is not None:
-            fields |= {"V": across.length, "pitch": self.cut.steps[0] if direct else tile * self.operand.itemsize}
-        fields["unit_bytes"] = self.elements * self.operand.itemsize
-        evaluate, table = 0, np.zeros(self.words.size(0), np.int64)
+        fields |= {"V": across.length if across else 1, "tile": tile, "folded": int(folded)}
+        fields |= {"unit_bytes": self.elements * self.operand.itemsize, "z_bytes": 8 if self.family == "arg" else 1}
+        fields |= {"outputs": self.words.outputs, "states": len(self.ends) - 1, "cell_bytes": self.ends[-1]}
+        table = np.zeros(self.words.size(0), np.int64)
         if not direct:
-            evaluate, table, fields["size_word"], fields["size_factor"] = self._evaluator(tile, chunk)
+            fields["evaluate"], table, fields["size_word"], fields["size_factor"] = self._evaluator(tile, chunk)
         scratch, size, fields["counter_bytes"] = self._scratch(tile, chunk, outer, direct)
-        driver = self._driver(fields, kept, outer, folded)
-        states = len(self.ends) - 1
-        at = HEADER + 4 * len(self.words.moving)
-        buffers = 0 if direct else self.words.outputs
-        kernel = cache.load(source).call
-        return _Call(kernel, driver, table, starts, outs, scratch, size, buffers, evaluate, (at, states))
+        folds = np.zeros(FOLD_WORDS, np.int64)
+        folds[5] = self.cut.steps[0] if direct else tile * self.operand.itemsize
+        folds[6] = tile * fields["z_bytes"]
+        folds[9] = folds[10] = 1
+        loops = cache.load(LOOPS.format(name="along" if across is None else "across")).call
+        return _Call(loops, (self._words(fields, kept, outer, folded), table, folds), starts, outs, scratch, size)
 
     def _sizes(self, direct: bool) -> tuple[int, int]:
         """(cells in a tile, units evaluated at once)."""
@@ -423,7 +436,7 @@ class _Tables:
 
     def _scratch(
         self, tile: int, chunk: int, outer: list[Axis], direct: bool
-    ) -> tuple[list[tuple[int, int]], int, int]:
+    ) -> tuple[list[tuple[int, int, int]], int, int]:
         """Where the buffers lie in the workspace, its size, and the size of a counter."""
         per_cell = self.ends[-1]
         pushes = max([-(-self.cut.length // self.block), *(a.length for a in outer)])
@@ -438,23 +451,26 @@ class _Tables:
             "lanes": lanes * per_cell,
             "state": tile * per_cell,
             "counters": counter * (len(outer) + 1),
-            "one": per_cell,
-            "row_counter": row,
+            "one": per_cell + row,
         }
         scratch, at = [], 0
+        fold = {"x": 1, "z": 2, "lanes": 7, "state": 13}
         for name, size in parts.items():
-            scratch.append((FIELDS.index(name), at))
+            scratch.append((0, _AT[name], at))
+            if name in fold:
+                scratch.append((2, fold[name], at))
+            if name in "xz" and not direct and "xz".index(name) < self.words.outputs:
+                scratch.append((1, self.words.base("xz".index(name)), at))
             at += -(-size // 64) * 64
         return scratch, at, counter
 
-    def _driver(self, fields: dict[str, int], kept: list[Axis], outer: list[Axis], folded: bool) -> Array:
-        states = len(self.ends) - 1
-        inputs = len(self.words.moving)
-        nothing = [0] * inputs
-        across = self.across.steps if self.across is not None else nothing
-        outs = self.across.outs if self.across is not None and not folded else [0] * states
-        words = [int(fields[name]) for name in FIELDS] + nothing * 2 + [*self.cut.steps, *across]
-        words += [0] * states + list(outs)
+    def _words(self, fields: dict[str, int], kept: list[Axis], outer: list[Axis], folded: bool) -> Array:
+        """The loops' table, without addresses of operands and results."""
+        inputs, states = len(self.words.moving), len(self.ends) - 1
+        across = self.across or Axis(1, (0,) * inputs)
+        sizes = [d.itemsize for d in REDUCTIONS[self.reduction].state(self.operand)]
+        words = [fields[name] for name in _FIELDS] + [0] * (inputs + states + inputs)
+        words += [*self.cut.steps, *across.steps, *(across.outs or [0] * states), *sizes, *self.ends[:-1]]
         words += [a.length for a in kept] + [0] * len(kept) + _changes([(a.length, (*a.steps, *a.outs)) for a in kept])
         words += [a.length for a in outer] + [0] * len(outer) + _changes([(a.length, a.steps) for a in outer])
         return np.array(words, np.int64)
