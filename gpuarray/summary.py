@@ -30,7 +30,7 @@ def explain(*arrays: Any, then: Then = "compute") -> Explanation:
     ----------
     *arrays : arrays that one run computes, so that what they share is done once
     then : what becomes of the results: ``"compute"`` makes NumPy arrays, ``"persist"`` keeps chunks in memory,
-        ``"store"`` writes them to a file, chunk by chunk
+        ``"store"`` writes them to a compressed store, chunk by chunk
 
     It never raises MemoryLimitError: what would be refused is shown with the refusal. Raises ValueError for another
     `then`, or without arrays.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -28,6 +29,8 @@ Then = Literal["compute", "persist", "store"]
 _AHEAD = 2
 """Tasks under way per thread, so that reading and writing overlap with computing (see `cluster.local`)."""
 _NO_LIMIT = 2**62
+_STORED_CHUNK = 16 << 20
+"""Bytes copied to encode a chunk of a new store: those of one chunk, which is seldom larger than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +190,7 @@ class Explanation:
         for name, roots in trace(*self._roots):
             shown.append((name, "  no change" if roots == before else tree(roots)))
             before = roots
-        shown.append(("what is kept", tree(tuple(kept(*before)))))
+        shown.append(("what is kept", tree(tuple(kept(*before).results))))
         return Passes(tuple(shown))
 
     def __str__(self) -> str:
@@ -226,6 +229,7 @@ class Destination:
     nbytes: int
     in_memory: bool
     units: Chunks | None
+    write_nbytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +300,10 @@ def planned(
 def destination(node: Node, then: Then) -> Destination | None:
     if then == "persist":
         return None
-    return Destination(output_nbytes(node), then == "compute", node.chunks if then == "store" else None)
+    if then == "compute":
+        return Destination(output_nbytes(node), True, None)
+    chunk = math.prod(c.largest for c in node.chunks) * node.dtype.itemsize
+    return Destination(output_nbytes(node), False, node.chunks, min(chunk, _STORED_CHUNK))
 
 
 def summarize_sources(found: Survey) -> dict[Source, SourceSummary]:
