@@ -95,6 +95,7 @@ from gpuarray.gathering import (
     trace,
 )
 from gpuarray.grids import diag, diagflat, fromfunction, indices, meshgrid, tri, tril, triu
+from gpuarray.interop.namespace import array_namespace_info as __array_namespace_info__
 from gpuarray.joining import (
     append,
     array_split,
@@ -168,6 +169,7 @@ from gpuarray.statistics import (
 from gpuarray.storage import from_hdf5, from_npy, from_zarr, store
 from gpuarray.summary import explain, visualize
 
+__array_api_version__ = "2025.12"
 bool = bool_  # the array API's name for the dtype
 
 globals().update(elementwise.FUNCTIONS)

@@ -1,0 +1,1 @@
+"""How other libraries see our arrays."""

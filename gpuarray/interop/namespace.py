@@ -1,0 +1,91 @@
+"""The array API standard: what code that works with any array library asks for."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from gpuarray.array import NDArray, install
+from gpuarray.creation import check_device
+
+VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
+
+
+class Info:
+    """What ``__array_namespace_info__()`` returns."""
+
+    def capabilities(self) -> dict[str, Any]:
+        """Results whose shape depends on data are counted first, so that every shape is known."""
+        return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 64}
+
+    def default_device(self) -> str:
+        """There is one: where a run computes is a setting."""
+        return "cpu"
+
+    def devices(self) -> list[str]:
+        return ["cpu"]
+
+    def default_dtypes(self, *, device: Any = None) -> dict[str, np.dtype[Any]]:
+        """The dtypes of what is made without saying one."""
+        check_device(device)
+        kinds = {"real floating": "f8", "complex floating": "c16", "integral": "i8", "indexing": "i8"}
+        return {kind: np.dtype(code) for kind, code in kinds.items()}
+
+    def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, np.dtype[Any]]:
+        """The dtypes of a kind, by name.
+
+        Raises ValueError for a kind that the standard does not know.
+        """
+        check_device(device)
+        names = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+        every = {n: np.dtype(n) for n in (*names, "float32", "float64", "complex64", "complex128")}
+        return {n: d for n, d in every.items() if kind is None or np.isdtype(d, kind)}
+
+
+def array_namespace_info() -> Info:
+    """What this library can do, in the words of the array API standard.
+
+    >>> import gpuarray as ga
+    >>> ga.__array_namespace_info__().capabilities()["boolean indexing"]
+    True
+    """
+    return Info()
+
+
+def array_namespace(self: NDArray, *, api_version: str | None = None) -> ModuleType:
+    """The module of functions for this array, that is `gpuarray`."""
+    import gpuarray
+
+    if api_version is not None and api_version not in VERSIONS:
+        raise ValueError(f"api_version={api_version!r} is no version of the array API standard: {', '.join(VERSIONS)}")
+    return gpuarray
+
+
+def _device(self: NDArray) -> str:
+    """Where `compute` puts the result; where it runs is a setting (`gpuarray.config`)."""
+    return "cpu"
+
+
+def _to_device(self: NDArray, device: Any, /, *, stream: Any = None) -> NDArray:
+    """The array itself: see `device`."""
+    check_device(device)
+    return self
+
+
+def _dlpack(self: NDArray, **keywords: Any) -> Any:
+    """The computed array, for another library."""
+    return np.asarray(self).__dlpack__(**keywords)
+
+
+def _dlpack_device(self: NDArray) -> tuple[int, int]:
+    """The host's memory."""
+    return 1, 0
+
+
+install("__array_namespace__", array_namespace)
+install("__dlpack__", _dlpack)
+install("__dlpack_device__", _dlpack_device)
+install("device", property(_device))
+install("to_device", _to_device)
