@@ -17,9 +17,7 @@ from gpuarray.graph.grid import Chunks, Lengths, Shape
 from gpuarray.graph.leaves import Source
 from gpuarray.storage.common import (
     Pending,
-    Place,
     check_stored_dtype,
-    refuse_own_source,
     write_all,
 )
 from gpuarray.storage.zarr_open import is_incomplete, locate, open_array, url_options
@@ -163,8 +161,7 @@ def to_zarr(
         "storage_options": url_options(store, storage_options),
     }
     sink = NewZarrSink(name, store, path or "", array.shape, array.dtype, side, shards, overwrite, given, attributes)
-    sink.check()
-    refuse_own_source(array.node, Place(store, path or ""), name)
+    sink.check(array.node)
 
     def stored() -> NDArray:
         return from_zarr(store, path, storage_options=storage_options)

@@ -56,6 +56,8 @@ def locate(store: Any, path: str | None) -> tuple[Any, str]:
     parts = (path or "").replace("\\", "/").split("/")
     if any(part in (".", "..") for part in parts) or "\0" in (path or ""):
         raise StorageError(f"the path {path!r} leads out of the store; name an array inside it, 'group/name'")
+    if type(store).__name__ == "LocalStore":
+        store = store.root
     if isinstance(store, (str, os.PathLike)) and "://" not in str(store):
         where = os.path.realpath(as_path(store, "zarr"))
         for name in (".zarray", "zarr.json"):
@@ -86,11 +88,18 @@ def array_name(array: Any) -> str:
 
 
 @contextmanager
+def quiet() -> Iterator[None]:
+    """The library warns of formats that are not settled; what is read back equals what was written."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="zarr")
+        yield
+
+
+@contextmanager
 def described(name: str) -> Iterator[None]:
     """Turn whatever zarr raises about a store into one of our errors, with no secrets of a URL in it."""
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="zarr")
+        with quiet():
             yield
     except (StorageError, ImportError):
         raise

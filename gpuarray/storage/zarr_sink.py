@@ -13,9 +13,10 @@ import numpy as np
 
 from gpuarray.errors import StorageError
 from gpuarray.graph.grid import Chunks, Lengths, Region, Shape
-from gpuarray.storage.common import StorageSink, StorageWriteError, public_name
-from gpuarray.storage.zarr_open import MARK, described, import_zarr, is_incomplete, open_array
-from gpuarray.storage.zarr_reader import BATCH
+from gpuarray.graph.node import Node
+from gpuarray.storage.common import StorageSink, StorageWriteError, public_name, refuse_own_source
+from gpuarray.storage.zarr_open import MARK, import_zarr, is_incomplete, open_array, quiet
+from gpuarray.storage.zarr_reader import BATCH, store_place
 
 
 class ZarrSink(StorageSink):
@@ -87,6 +88,8 @@ class NewZarrSink(StorageSink):
         self.grain = self.shards or chunks
         self.units: Chunks | None = tuple(Lengths.regular(n, g) for n, g in zip(shape, self.grain, strict=True))
         self.write_nbytes = writing_nbytes(math.prod(self.grain) * dtype.itemsize, self._copies())
+        self.replaces = False
+        """Whether there is an array to delete; where there is none, nothing is ever deleted."""
         self.inner: ZarrSink | None = None
 
     def _whole_shards(self, shards: Any) -> Shape | None:
@@ -106,40 +109,44 @@ class NewZarrSink(StorageSink):
         count = len(codecs) if isinstance(codecs, (list, tuple)) else int(codecs is not None)
         return 4 if self.shards else 1 + max(1, count) + (self.options.get("zarr_format") == 2)
 
-    def check(self) -> None:
-        """Refuse what is there already, unless it is an array and may be replaced."""
-        if isinstance(self.store, str) and "://" not in self.store:
-            self._check_folder(os.path.join(self.store, *self.path.strip("/").split("/")))
+    def check(self, node: Node) -> None:
+        """Refuse what is there already, unless it is an array that may be replaced and that `node` does not read."""
+        local = isinstance(self.store, str) and "://" not in self.store
+        if local and not self._check_folder(os.path.join(self.store, *self.path.strip("/").split("/"))):
             return
         try:
-            array, _ = open_array(self.store, self.path, self.options.get("storage_options"))
+            array, _ = open_array(self.store, self.path or None, self.options.get("storage_options"))
         except FileNotFoundError:
             return
-        self._refuse(array)
-
-    def _refuse(self, array: Any) -> None:
+        except StorageError:
+            if not local:
+                raise
+            self.replaces = True  # a damaged array that `_check_folder` has let pass
+            return
         if not self.overwrite:
             state = "is there, and its writing never finished" if is_incomplete(array) else "is there already"
             raise FileExistsError(f"{self.name} {state}; pass overwrite=True to replace it, or choose another name")
+        refuse_own_source(node, store_place(array), self.name)
+        self.replaces = True
 
-    def _check_folder(self, folder: str) -> None:
+    def _check_folder(self, folder: str) -> bool:
+        """Whether there is an array, if only a damaged one. A folder that holds anything else is refused."""
         folder = folder.rstrip("/") or "/"
         if not os.path.lexists(folder):
-            return
+            return False
         if not os.path.isdir(folder):
             raise FileExistsError(f"{folder} is a file; a zarr array is a folder: choose another name")
         if not os.listdir(folder):
-            return
+            return False
         try:
-            array, _ = open_array(self.store, self.path)
+            open_array(self.store, self.path)
         except (StorageError, FileNotFoundError) as error:
-            if self._ours_to_replace(folder):
-                return
-            raise FileExistsError(
-                f"{folder} is there and is no zarr array ({error}); nothing in it is deleted: choose another name, "
-                "pass path= for an array inside a group, or delete it yourself"
-            ) from None
-        self._refuse(array)
+            if not self._ours_to_replace(folder):
+                raise FileExistsError(
+                    f"{folder} is there and is no zarr array ({error}); nothing in it is deleted: choose another "
+                    "name, pass path= for an array inside a group, or delete it yourself"
+                ) from None
+        return True
 
     def _ours_to_replace(self, folder: str) -> bool:
         """A folder that holds one damaged array and nothing else may be replaced, if the user says so."""
@@ -151,7 +158,7 @@ class NewZarrSink(StorageSink):
 
     def begin(self) -> None:
         zarr = import_zarr()
-        with failures(self.name), described(self.name):
+        with failures(self.name), quiet():
             array = zarr.create_array(
                 self.store,
                 name=self.path or None,
@@ -159,7 +166,7 @@ class NewZarrSink(StorageSink):
                 dtype=self.dtype,
                 chunks=self.chunks,
                 shards=self.shards,
-                overwrite=self.overwrite,
+                overwrite=self.replaces,
                 attributes={**self.attributes, MARK: {"complete": False}},
                 **self.options,
             )

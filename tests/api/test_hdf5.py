@@ -350,6 +350,15 @@ class TestWrite:
             assert not (tmp_path / "x.h5").exists()
             equal(ga.ones(5).to_hdf5(tmp_path / "x.h5", "x").compute(), np.ones(5))
 
+    def test_without_h5py(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        made(tmp_path / "x.h5")
+        monkeypatch.setitem(sys.modules, "h5py", None)
+        with pytest.raises(ImportError, match=r"gpuarray-engine\[io\]"):
+            ga.from_hdf5(tmp_path / "x.h5", "x")
+        with pytest.raises(ImportError, match=r"gpuarray-engine\[io\]"):
+            ga.ones(3).to_hdf5(tmp_path / "y.h5", "x")
+        assert os.listdir(tmp_path) == ["x.h5"]
+
     def test_an_unfinished_dataset_is_recognised(self, tmp_path: Path) -> None:
         made(tmp_path / "x.h5", "x.incomplete")
         with pytest.raises(IncompleteStoreError, match="never finished"):

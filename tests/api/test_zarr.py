@@ -444,6 +444,8 @@ class TestWrite:
         for folder in ("g", "mine", "file"):
             with pytest.raises(FileExistsError):
                 ga.ones(3).to_zarr(tmp_path / folder, overwrite=True)
+        with pytest.raises(FileExistsError):
+            ga.ones(3).to_zarr(zarr.storage.LocalStore(tmp_path / "mine"), overwrite=True)
         assert (tmp_path / "mine" / "thesis.txt").read_text() == "years"
         assert list(zarr.open_group(str(tmp_path / "g"), mode="r").array_keys()) == ["a"]
         (tmp_path / "empty").mkdir()
@@ -465,6 +467,33 @@ class TestWrite:
         equal(x.compute(), array)
         (x + 1).to_zarr(tmp_path / "g" / "y")
         assert sorted(os.listdir(tmp_path / "g")) == ["x", "y"]
+        local = zarr.storage.LocalStore(tmp_path / "g")
+        for store in (local, zarr.storage.StorePath(local, "x")):
+            with pytest.raises(StorageError, match="is also read by the computation"):
+                (x + 1).to_zarr(store, "x" if store is local else None, overwrite=True)
+        memory = zarr.storage.MemoryStore()
+        y = x.to_zarr(memory, "y")
+        with pytest.raises(StorageError, match="is also read by the computation"):
+            (y + 1).to_zarr(memory, "y", overwrite=True)
+
+    def test_urls(self, tmp_path: Path) -> None:
+        pytest.importorskip("fsspec")
+        url = f"file://{tmp_path}/x"
+        options = {"auto_mkdir": True}
+        x = ga.asarray(some((25, 37)), chunks=10).to_zarr(url, storage_options=options)
+        equal(x.compute(), some((25, 37)))
+        equal(ga.from_zarr(tmp_path / "x").compute(), some((25, 37)))
+        with pytest.raises(FileExistsError):
+            x.to_zarr(url, storage_options=options)
+        with pytest.raises(StorageError, match="is also read by the computation"):
+            (x + 1).to_zarr(url, overwrite=True, storage_options=options)
+
+    def test_without_zarr(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "zarr", None)
+        with pytest.raises(ImportError, match=r"gpuarray-engine\[io\]"):
+            ga.from_zarr(tmp_path / "x")
+        with pytest.raises(ImportError, match=r"gpuarray-engine\[io\]"):
+            ga.ones(3).to_zarr(tmp_path / "x")
 
     def test_a_plan_that_does_not_fit_touches_nothing(self, tmp_path: Path) -> None:
         made(tmp_path / "x", some((25, 37)))
