@@ -50,7 +50,12 @@ def totals(plan: Explanation) -> list[tuple[str, str]]:
         if peak.tier == "host" and plan.reserved_nbytes:
             text += f", {format_bytes(plan.reserved_nbytes)} of it for the result"
         rows.append(("disk" if peak.tier == "disk" else f"{peak.tier} memory", text))
-    rows.append(("time", f"about {duration(plan.seconds)} (estimate, {plural(plan.threads, 'thread')})"))
+    rows.append(
+        (
+            "time",
+            f"about {duration(plan.seconds)} at the machine's own speed (estimate, {plural(plan.threads, 'thread')})",
+        )
+    )
     return rows
 
 

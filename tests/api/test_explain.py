@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import pytest
 import gpuarray as ga
 from gpuarray import config
 from gpuarray.chunking import normalize_chunks
-from gpuarray.graph.grid import Region
+from gpuarray.executors import current
+from gpuarray.graph.grid import Region, as_slices
 from gpuarray.graph.leaves import Source
 from gpuarray.plan import roofline
 from gpuarray.plan.explain import Explanation
 from gpuarray.plan.roofline import Rates, rates
 from gpuarray.plan.survey import distinct
+from gpuarray.storage import from_npy
 
 MIB = 2**20
 
@@ -255,6 +258,56 @@ class TestMemory:
         assert [p.tier for p in plan.peaks] == ["device", "host", "disk"]
         assert (device.nbytes, host.nbytes) == (64 * MIB, 32 * MIB)
         assert disk.nbytes >= 8 * 4000**2 - 96 * MIB
+
+
+PROGRAMS: dict[str, Callable[[ga.NDArray], ga.NDArray]] = {
+    "standardize": lambda x: ga.sum((x - ga.mean(x)) / ga.std(x)),
+    "transpose": lambda x: ga.mean((x + x.T)[::2, 50:], axis=1),
+    "product": lambda x: x[:400] @ x[:, :300],
+    "blocks": lambda x: ga.map_blocks(np.negative, ga.map_blocks(np.sqrt, x, dtype=float) + 1, dtype=float),
+    "everything": lambda x: x + 1,
+    "scan": lambda x: ga.cumsum(x, axis=0) - ga.max(x, axis=1, keepdims=True),
+}
+
+
+class TestAgainstTheRun:
+    """What was projected, beside what the executor counted."""
+
+    @pytest.mark.parametrize("limit", ["7 MiB", "12 MiB", "200 MiB"])
+    @pytest.mark.parametrize("name", PROGRAMS)
+    def test_no_more_memory_than_projected(self, name: str, limit: str, tmp_path: Path) -> None:
+        np.save(tmp_path / "x.npy", np.random.default_rng(0).random((800, 800)))
+        x = from_npy(tmp_path / "x.npy", chunks=100)
+        with config.set(host_memory=limit, threads=2, spill_directory=tmp_path / "spill"):  # an executor of its own
+            y = PROGRAMS[name](x)
+            plan = y.explain()
+            if plan.refusal is not None:
+                with pytest.raises(ga.errors.MemoryLimitError):
+                    y.compute()
+                return
+            assert not plan.direct
+            y.compute()
+            states = {s.name: s for s in current().executor.memory.states()}
+        host = plan.peaks[0]
+        assert 0 < states["host"].peak <= host.nbytes <= host.limit  # type: ignore[operator]
+
+    @pytest.mark.parametrize("name", PROGRAMS)
+    def test_reads_what_was_said(self, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        x = on_file((800, 800), (100, 100), chunks=100)
+        y = PROGRAMS[name](x)
+        values = np.random.default_rng(0).random((800, 800))
+        read = []
+
+        def reading(self: FileReader, region: Region) -> np.ndarray[Any, Any]:
+            read.append(self.disk_nbytes(region))
+            return values[as_slices(region)].copy()
+
+        monkeypatch.setattr(FileReader, "read", reading)
+        with config.set(host_memory="40 MiB", threads=2, spill_directory=tmp_path / "spill"):
+            plan = y.explain()
+            assert not read
+            y.compute()
+        assert sum(read) == plan.read_nbytes
 
 
 class TestManyTasks:
