@@ -9,8 +9,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 DRIVER := $(shell nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1 | cut -d. -f1)
 CUDA := $(if $(DRIVER),$(shell [ "$(DRIVER)" -ge 580 ] 2>/dev/null && echo cuda13 || echo cuda12))
 comma := ,
-# Without a GPU the tests still compile the CUDA kernels.
-extras = $(1)$(addprefix $(comma),$(if $(filter test dev,$(1)),$(or $(CUDA),ptx),$(CUDA)))
+extras = $(1)$(addprefix $(comma),$(CUDA))
 
 # Installed is what the target needs, once: a stamp for each set of extras. With PY given nothing is installed.
 ifeq ($(origin PY),file)
