@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass
 
 from gpuarray.graph.elementwise import Map
@@ -33,22 +34,77 @@ class Group:
     nodes: tuple[Node, ...]
 
 
-def kept(*roots: Node) -> dict[Node, None]:
-    """The nodes whose results are kept, inputs before readers."""
+@dataclass(frozen=True)
+class Kept:
+    """Which results the tasks of a run hand on."""
+
+    results: dict[Node, None]
+    """Those that stages compute, inputs before readers."""
+    bounds: frozenset[Node]
+    """Those of them that later stages read. What is only asked for, and light, is worked out again by its readers:
+    they go through the same data, most often in the same task."""
+
+
+def kept(*roots: Node) -> Kept:
+    """The results of stages."""
     order = toposort(*roots)
+    asked = frozenset(roots)
     readers = Counter(i for n in order for i in dict.fromkeys(n.inputs))
     reread = {i for n in order if n.rereads for i in n.inputs}
     spread = {i for n in order for i in n.inputs if spreads(n, i)}
     work: dict[Node, float] = {}
-    keep: dict[Node, None] = {}
+    bounds: set[Node] = set()
     for node in order:
         own = HEAVY if node.costly else 0 if is_leaf(node) or isinstance(node, Select) else node.cost()
         work[node] = min(HEAVY, own + sum(work[i] for i in dict.fromkeys(node.inputs)))
-        again = readers[node] > 1 or node in reread
-        if node in roots or not node.inline or (again and work[node] > LIGHT) or (node in spread and work[node]):
-            keep[node] = None
+        again = readers[node] + (node in asked) > 1 or node in reread
+        if not node.inline or (again and work[node] > LIGHT) or (node in spread and work[node]):
+            bounds.add(node)
             work[node] = 0
-    return keep
+    bounds |= sharing(order, asked, bounds)
+    return Kept({n: None for n in order if n in bounds or n in asked}, frozenset(bounds))
+
+
+def sharing(order: list[Node], asked: frozenset[Node], bounds: Set[Node]) -> set[Node]:
+    """The reductions that could be computed where they are read, but go through the same data as another result."""
+    chosen: set[Node] = {n for n in order if isinstance(n, Partial) and n not in bounds and shrinks(n)}
+    while chosen:
+        found = places(order, bounds | chosen)
+        others = [n for n in order if n in bounds or n in asked or n in chosen]
+        passes = Counter(found[n] for n in others if shares(n))
+        alone = {n for n in chosen if passes[found[n]] < 2 or not any(isinstance(d, Source) for d in found[n].data)}
+        if not alone:
+            break
+        chosen -= alone  # which moves what reads them: look again
+    return chosen
+
+
+def shrinks(node: Partial) -> bool:
+    """Whether a reduction's states are next to nothing beside what is reduced."""
+    return elements(node) * 16 <= math.prod(c.total for c in node.domain)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Results in the same place can be computed by the same tasks."""
+
+    level: int
+    """How many stages come before."""
+    domain: tuple[Shape, Chunks]
+    data: frozenset[Node]
+    """The files and arrays, and the earlier results, that it goes through."""
+
+
+def places(order: list[Node], bounds: Set[Node]) -> dict[Node, Place]:
+    """Where each node stands when those in `bounds` are results of stages that others read."""
+    found: dict[Node, Place] = {}
+    for node in order:
+        level = max((found[i].level + (i in bounds) for i in node.inputs), default=0)
+        data: frozenset[Node] = frozenset({node} if isinstance(node, Source) else ())
+        for i in node.inputs:
+            data |= {i} if i in bounds else found[i].data
+        found[node] = Place(level, domain(node), data)
+    return found
 
 
 def spreads(reader: Node, node: Node) -> bool:
@@ -63,30 +119,17 @@ def is_leaf(node: Node) -> bool:
     return isinstance(node, (Source, Const, Index, Stored))
 
 
-def groups(*roots: Node) -> list[Group]:
-    """Kept results in the order of their stages; those that share a pass over the same data are together."""
+def groups(*roots: Node) -> tuple[list[Group], frozenset[Node]]:
+    """The results in the order of their stages, those that share a pass over the same data together; and those of
+    them that later stages read."""
     keep = kept(*roots)
-    level: dict[Node, int] = {}
-    made: dict[tuple[object, ...], list[Node]] = {}
-    data: dict[Node, frozenset[Node]] = {}
-    for node in toposort(*roots):
-        deepest = max((level[i] + (i in keep) for i in node.inputs), default=0)
-        level[node] = deepest
-        data[node] = frozenset().union(*(data[i] if i not in keep else {i} for i in node.inputs))
-        if isinstance(node, Source):
-            data[node] = frozenset({node})
-        if node not in keep:
-            continue
-        shared = data[node] if shares(node) else frozenset()
-        key: tuple[object, ...] = (deepest, domain(node), shared) if shared else (deepest, node)
-        made.setdefault(key, []).append(node)
-    return sorted((Group(nodes_level(key), tuple(nodes)) for key, nodes in made.items()), key=lambda g: g.level)
-
-
-def nodes_level(key: tuple[object, ...]) -> int:
-    level = key[0]
-    assert isinstance(level, int)
-    return level
+    found = places(toposort(*roots), keep.bounds)
+    made: dict[object, list[Node]] = {}
+    for node in keep.results:
+        place = found[node]
+        made.setdefault(place if place.data and shares(node) else (place.level, node), []).append(node)
+    together = [Group(found[nodes[0]].level, tuple(nodes)) for nodes in made.values()]
+    return sorted(together, key=lambda g: g.level), keep.bounds
 
 
 def shares(node: Node) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -177,10 +177,10 @@ def build(
         asked.setdefault(node, []).append(sink)
     program: list[Stage] = []
     stored: dict[Node, Node] = {}
-    plan_groups = groups(*optimized)
-    read_later = read_by_others(optimized, [n for g in plan_groups for n in g.nodes])
+    plan_groups, bounds = groups(*optimized)
+    read_later = read_by_others(optimized, bounds)
     for group in plan_groups:
-        program.append(make_stage(group.nodes, asked, stored, read_later, budget, policy))
+        program += make_stages(group.nodes, asked, stored, read_later, budget, policy)
     kept = []
     for node, wanted in asked.items():
         if None in wanted:
@@ -196,10 +196,26 @@ def writing_nbytes(outputs: Sequence[Output]) -> int:
     return max((o.sink.write_nbytes for o in outputs if o.sink is not None), default=0)
 
 
-def read_by_others(roots: Sequence[Node], kept: Sequence[Node]) -> set[Node]:
-    """The kept nodes that another node of the graph reads."""
-    among = set(kept)
+def read_by_others(roots: Sequence[Node], among: Set[Node]) -> set[Node]:
+    """The nodes that another node of the graph reads."""
     return {i for n in toposort(*roots) for i in n.inputs if i in among}
+
+
+def make_stages(
+    nodes: tuple[Node, ...],
+    asked: dict[Node, list[Any]],
+    stored: dict[Node, Node],
+    read_later: set[Node],
+    budget: Budget,
+    policy: Policy,
+) -> list[Stage]:
+    """One stage for results that share a pass over their data; one for each if together they need too much memory."""
+    try:
+        return [make_stage(nodes, asked, stored, read_later, budget, policy)]
+    except MemoryLimitError:
+        if len(nodes) == 1:
+            raise
+    return [make_stage((n,), asked, stored, read_later, budget, policy) for n in nodes]
 
 
 def make_stage(

@@ -124,8 +124,13 @@ class Tiling:
         return self.memo[grid].total
 
     def too_few(self, grid: Chunks) -> bool:
-        size = size_of(region_at(grid, largest_task(grid)))
-        return count(grid) < PER_THREAD * self.budget.threads and size >= 2 * SMALL
+        return count(grid) < PER_THREAD * self.budget.threads and self.size(grid) >= 2 * SMALL
+
+    def size(self, grid: Chunks) -> int:
+        """Elements that the largest task goes through: of its result, or of what it reduces on the way to it."""
+        region = region_at(grid, largest_task(grid))
+        below = expand(wanted(self.nodes, region)).values
+        return max([size_of(region), *(size_of(n.reduced(r)) for n, r in below if isinstance(n, Partial))])
 
     # Changing a grid.
 
@@ -143,7 +148,7 @@ class Tiling:
     def put_together(self, grid: Chunks) -> Chunks:
         """Merge neighbours, along the last axes first, where that stays in memory."""
         for axis in reversed(range(len(grid))):
-            size = size_of(region_at(grid, largest_task(grid)))
+            size = self.size(grid)
             if size >= SMALL or len(grid[axis]) == 1:
                 continue
             together = min(len(grid[axis]), -(-SMALL // max(1, size)))
