@@ -124,11 +124,11 @@ def _standardise(ga: Any, data: Path, watch: Watch | None) -> tuple[Any, list[An
     """Everything in one run. Returns its plan, and the mean of z along each axis after the zarr array of z."""
     import zarr
 
-    x = ga.from_zarr(data / "x.zarr")
+    written: Any = zarr.open_array(data / "x.zarr", mode="r")
+    x = ga.from_zarr(data / "x.zarr", chunks=written.chunks)  # so that z is cut as its zarr array
     z = (x - x.mean()) / x.std()
     arrays = [z, z.mean(axis=0), z.mean(axis=1), z.mean(axis=2)]
     plan = ga.explain(*arrays, then="store")
-    written = zarr.open_array(data / "x.zarr", mode="r")
     store: Any = zarr.create_array(
         data / "z.zarr", shape=z.shape, chunks=written.chunks, dtype=z.dtype, compressors=None
     )

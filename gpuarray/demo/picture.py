@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -28,11 +28,11 @@ def draw(results: list[Any], grid: Grid, watch: Watch, limit: int, path: Path) -
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(13.5, 7), layout="constrained")
+    figure = Figure(figsize=(13.5, 7), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08))
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)  # type: ignore[union-attr]
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.05))
+    left, right = cast(Any, figure.subfigures(1, 2, width_ratios=(1, 1.05)))
     upper, lower = left.subplots(2, 1, height_ratios=(1.15, 1))
     _map(upper, results[1])
     _belts(lower, results[3], grid)
