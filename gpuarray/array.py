@@ -13,7 +13,6 @@ from gpuarray import config, run
 from gpuarray.chunking import Chunks as ChunksLike
 from gpuarray.chunking import normalize_chunks
 from gpuarray.errors import ImplicitComputeError, UnsupportedDTypeError
-from gpuarray.graph.elementwise import Map
 from gpuarray.graph.grid import Chunks, Lengths
 from gpuarray.graph.leaves import Const, Source
 from gpuarray.graph.move import Rechunk
@@ -280,9 +279,7 @@ def asarray(obj: Any, dtype: Any = None, chunks: ChunksLike = "auto", *, copy: b
     """
     if isinstance(obj, NDArray):
         made = obj if isinstance(chunks, str) and chunks == "auto" else obj.rechunk(chunks)
-        return (
-            made if dtype is None or np.dtype(dtype) == made.dtype else NDArray(Map("cast", np.dtype(dtype), made.node))
-        )
+        return made if dtype is None or np.dtype(dtype) == made.dtype else made.astype(dtype)
     array = np.array(obj, dtype=dtype, copy=copy)
     check_dtype(array.dtype)
     if not array.dtype.isnative:

@@ -212,6 +212,10 @@ def linspace(
     Arguments as in `numpy.linspace` (scalars only), and `chunks`. Raises ValueError for a negative `num`.
     """
     check_device(device)
+    if np.ndim(start) or np.ndim(stop):
+        raise ValueError(
+            f"linspace takes numbers, got shapes {np.shape(start)} and {np.shape(stop)}; scale one by hand"
+        )
     num = operator.index(num)
     if num < 0:
         raise ValueError(f"number of samples, {num}, must not be negative")

@@ -226,7 +226,7 @@ def operators() -> None:
 
 
 def _takes(value: Any) -> bool:
-    return isinstance(value, (NDArray, np.ndarray, np.generic, list, tuple, *SCALARS))
+    return isinstance(value, (NDArray, np.ndarray, np.generic, list, tuple, str, bytes, *SCALARS))
 
 
 def _operator(name: str, nin: int) -> Any:

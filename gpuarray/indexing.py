@@ -229,11 +229,14 @@ def setitem(x: NDArray, key: Any, value: Any) -> Node:
 
     Raises ValueError where `value` does not broadcast to what `key` selects, IndexError as `getitem` does.
     """
-    from gpuarray.array import as_node
+    from gpuarray.array import NDArray, as_node
+    from gpuarray.manipulation import astype
 
+    if isinstance(value, (str, bytes)):
+        value = np.asarray(value).astype(x.dtype)
     node = as_node(value, x.dtype)
     if node.dtype != x.dtype:
-        node = Map("cast", x.dtype, node)
+        node = astype(NDArray(node), x.dtype).node
     full = expand_key(key, x.shape)
     if len(full) == 1 and is_mask(full[0]) and full[0].shape == x.shape and node.shape in ((), (1,)):
         mask = as_node(full[0])

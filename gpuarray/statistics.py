@@ -25,6 +25,8 @@ def _float_of(x: NDArray, requested: Any) -> np.dtype[Any]:
         raise UnsupportedDTypeError(f"means of {x.dtype} are not defined; cast with astype first")
     natural = x.dtype if x.dtype.kind in "fc" else np.float64
     dtype: np.dtype[Any] = np.dtype(natural if requested is None else requested)
+    if dtype.kind not in "biufc":
+        raise UnsupportedDTypeError(f"dtype={dtype} is no dtype of a mean; use a float or complex dtype")
     return dtype
 
 

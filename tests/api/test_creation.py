@@ -200,6 +200,8 @@ def test_huge_arrays_are_descriptions():
         (lambda: ga.arange("a"), TypeError, "str"),
         (lambda: ga.linspace(0, 1, -1), ValueError, "-1"),
         (lambda: ga.linspace(0, 1, 2.5), TypeError, "float"),
+        (lambda: ga.linspace([0, 1], 2), ValueError, r"\(2,\)"),
+        (lambda: ga.asarray(ga.ones(2), dtype=object), UnsupportedDTypeError, "object"),
         (lambda: ga.eye(-1), ValueError, "-1"),
         (lambda: ga.eye(3, k=0.5), TypeError, "float"),
         (lambda: ga.tril(ga.ones(3)), ValueError, r"\(3,\)"),

@@ -159,6 +159,15 @@ def test_promotion_of_operators(name, char, same):
             same(mine(), expected, close=True)
 
 
+def test_strings_and_times_compare(same):
+    a = np.array(["a", "bc"])
+    same(ga.asarray(a) == "a", a == "a")
+    same(ga.asarray(a) > "b", a > "b")
+    t = np.array(["2024-01-03", "NaT"], "M8[D]")
+    same(ga.asarray(t) - np.datetime64("2024-01-01"), t - np.datetime64("2024-01-01"))
+    same(ga.isnat(t), np.isnat(t))
+
+
 def test_python_integers_must_fit():
     with pytest.raises(OverflowError, match="300"):
         ga.asarray(np.array([1], "u1")) + 300
@@ -286,6 +295,7 @@ def test_dtype(dtype, same):
         (lambda: ga.add(1, 1, no_such=3), TypeError, "no_such"),
         (lambda: ga.ones(2) + None, TypeError, "NoneType"),
         (lambda: ga.ones(2) < "a", TypeError, "str"),
+        (lambda: ga.ones(2) == "a", TypeError, "str"),
     ],
 )
 def test_errors(call, error, words):

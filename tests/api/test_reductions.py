@@ -247,6 +247,7 @@ def test_sums_do_not_depend_on_how_a_run_is_planned(first, second):
         (lambda x: ga.sum(x, 0, out=np.zeros(3)), TypeError, "ndarray"),
         (lambda x: ga.cumsum(x, 2), np.exceptions.AxisError, "axis 2"),
         (lambda x: ga.mean(ga.asarray(np.array(["2020"], "M8[Y]"))), TypeError, "datetime64"),
+        (lambda x: ga.mean(x, dtype="U5"), TypeError, "<U5"),
         (lambda x: ga.sum(["a"]), TypeError, "<U1"),
     ],
 )
