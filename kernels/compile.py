@@ -138,7 +138,13 @@ def evaluator(program: Program, template: Template) -> cache.Loaded:
 @functools.lru_cache(1024)
 def source(program: Program, template: Template) -> str:
     """The module's text."""
-    return "\n".join((*_HEADER, *_Writer(program, template).lines())) + "\n"
+    functions = {f for k in range(len(program.steps)) if (f := _function(program, k)) is not None}
+    named = [f"{_name(f)} = CPU_FUNCTIONS[{f}]" for f in sorted(functions)]
+    named += [f"{_name(f)}_any = ANY_RANGE[{f}]" for f in sorted(functions & _limited())]
+    fills = {(program.steps[k].op.removesuffix("32"), program.steps[k].dtype) for k in drawn(program)}
+    named += [f"fill_{op}_{dtype} = FILLS[{(op, dtype)}]" for op, dtype in sorted(fills)]
+    body = _Writer(program, template).lines()
+    return "\n".join((*_HEADER, *named, *_KERNEL, *body)) + "\n"
 
 
 _HEADER = (
@@ -146,10 +152,15 @@ _HEADER = (
     "import cmath",
     "import math",
     "import numpy as np",
-    "from numba import njit",
+    "from numba import carray, njit",
+    "from gpuarray.kernels.functions import ANY_RANGE, CPU_FUNCTIONS",
     "from gpuarray.kernels.jitable import *",
+    "from gpuarray.kernels.philox_cpu import FILLS",
     "from gpuarray.kernels.pointers import ahead, load, pointer, scratch, store",
     "",
+)
+
+_KERNEL = (
     '@njit("void(int64)", nogil=True, cache=True, error_model="numpy")',
     "def kernel(words):",
     "    q = pointer(words)",
@@ -176,9 +187,14 @@ class _Writer:
         self.sizes += [program.dtype_of(k).itemsize for k in self.words.moving]
         self.index = [False] * n + [program.inputs[k].kind == "index" for k in self.words.moving]
 
+        self.drawn = {step: n + self.words.moving.index(k) for step, k in drawn(program).items()}
+        self.drawn = {step: j for step, j in self.drawn.items() if self.modes[j] in "ut"}
+        """Steps whose values are filled in blocks, by the moving value that is their index."""
+
     def lines(self) -> list[str]:
         words = self.words
-        text = [f"{name} = load('in', np.int64, q, {k})" for k, name in enumerate(("n", "m", "boxes", "R"))]
+        text = ["prefer_wide_vectors()"] if self.drawn or heavy(self.program) else []
+        text += [f"{name} = load('in', np.int64, q, {k})" for k, name in enumerate(("n", "m", "boxes", "R"))]
         for j in range(words.count):
             at = words.base(j)
             place = f"load('in', np.int64, q, {at})"
@@ -189,6 +205,11 @@ class _Writer:
             name = type_name(self.program.dtype_of(k))
             text.append(f"v{k} = load('in', {name}, ahead(q, {8 * words.scalar(j)}), 0)")
         text += [f"b{j} = scratch({TILE * PITCH * self.sizes[j]})" for j in self._turned()]
+        for step, j in self.drawn.items():
+            size = np.dtype(self.program.steps[step].dtype).itemsize
+            text.append(f"g{step} = scratch({BLOCK * size})")
+            if self.modes[j] == "t":
+                text.append(f"h{step} = scratch({TILE * PITCH * size})")
         text.append("for a in range(R):")
         text.append(f"    store('a', np.int64, q, {words.axes} + R + a, 0)")
         text.append("for box in range(boxes):")
@@ -203,7 +224,7 @@ class _Writer:
         return f"load('in', np.int64, q, {self.words.base(j) + 1})" if known is None else f"np.int64({known})"
 
     def _turned(self) -> list[int]:
-        return [j for j, mode in enumerate(self.modes) if mode == "t"]
+        return [j for j, mode in enumerate(self.modes) if mode == "t" and not self.index[j]]
 
     def _move(self, j: int, place: str, by: str) -> str:
         return f"{place} + ({by})" if self.index[j] else f"ahead({place}, {by})"
@@ -212,7 +233,16 @@ class _Writer:
         for j in range(self.words.count):
             yield f"r{j} = p{j}"
         yield "for i in range(m):"
-        yield from _indent(self._row("n"))
+        if self.drawn:
+            yield f"    for k0 in range(0, n, {BLOCK}):"
+            yield f"        w = min({BLOCK}, n - k0)"
+            for j in range(self.words.count):
+                yield f"        f{j} = {self._move(j, f'r{j}', f'k0 * d{j}')}"
+            for step, j in self.drawn.items():
+                yield f"        {self._fill(step, f'g{step}', 'w', f'f{j}')}"
+            yield from _indent(self._row("w", "f"), 2)
+        else:
+            yield from _indent(self._row("n", "r"))
         for j in range(self.words.count):
             yield f"    r{j} = {self._move(j, f'r{j}', f'e{j}')}"
 
@@ -223,49 +253,99 @@ class _Writer:
         yield f"        w = min({TILE}, n - j0)"
         for j in self._turned():
             yield from _indent(self._turn(j), 2)
+        for step, j in self.drawn.items():
+            if self.modes[j] == "t":
+                yield from _indent(self._turn_drawn(step, j), 2)
         yield "        for i in range(h):"
         rows = []
         for j, mode in enumerate(self.modes):
-            if mode == "t":
+            if mode == "t" and not self.index[j]:
                 rows.append(f"r{j} = ahead(b{j}, i * {PITCH * self.sizes[j]})")
             else:
                 rows.append(f"r{j} = {self._move(j, f'p{j}', f'(i0 + i) * e{j} + j0 * d{j}')}")
+        for step, j in self.drawn.items():
+            if self.modes[j] == "t":
+                size = np.dtype(self.program.steps[step].dtype).itemsize
+                rows.append(f"t_{step} = ahead(h{step}, i * {PITCH * size})")
+            else:
+                rows.append(self._fill(step, f"g{step}", "w", f"r{j}"))
         yield from _indent(rows, 3)
-        yield from _indent(self._row("w"), 3)
+        yield from _indent(self._row("w", "r"), 3)
 
     def _turn(self, j: int) -> Iterator[str]:
         """Fill a tile buffer, reading along the operand's own contiguous axis."""
         size = self.sizes[j]
-        yield f"t{j} = {self._move(j, f'p{j}', f'i0 * {1 if self.index[j] else size} + j0 * d{j}')}"
+        yield f"t{j} = ahead(p{j}, i0 * {size} + j0 * d{j})"
         yield "for j in range(w):"
         yield "    for i in range(h):"
-        value = f"t{j} + i" if self.index[j] else f"load('in', {self.types[j]}, t{j}, i)"
-        yield f"        store('b', {self.types[j]}, b{j}, i * {PITCH} + j, {value})"
-        yield f"    t{j} = {self._move(j, f't{j}', f'd{j}')}"
+        yield f"        store('b', {self.types[j]}, b{j}, i * {PITCH} + j, load('in', {self.types[j]}, t{j}, i))"
+        yield f"    t{j} = ahead(t{j}, d{j})"
 
-    def _row(self, length: str) -> Iterator[str]:
-        """The innermost loop: one value per step, in the order of the program."""
+    def _turn_drawn(self, step: int, j: int) -> Iterator[str]:
+        """Draw a tile of random numbers along their own consecutive indices."""
+        name = type_name(np.dtype(self.program.steps[step].dtype))
+        yield "for j in range(w):"
+        yield f"    {self._fill(step, f'g{step}', 'h', f'p{j} + i0 + (j0 + j) * d{j}')}"
+        yield "    for i in range(h):"
+        yield f"        store('c', {name}, h{step}, i * {PITCH} + j, load('b', {name}, g{step}, i))"
+
+    def _fill(self, step: int, buffer: str, length: str, start: str) -> str:
+        """Draw consecutive random numbers into a buffer."""
+        row = self.program.steps[step]
+        key, stream, _, *rest = (f"v{a}" for a in row.args)
+        function = f"fill_{row.op.removesuffix('32')}_{row.dtype}"
+        out = f"carray({buffer}, ({length},), {type_name(np.dtype(row.dtype))})"
+        return f"{function}({', '.join((out, key, stream, start, *rest))})"
+
+    def _row(self, length: str, row: str) -> Iterator[str]:
+        """The innermost loop from the places ``row``, and where functions have a limited range, a second try without.
+
+        A function of limited range is fast; the loop notes whether an argument was beyond, and is then done again.
+        """
         for j, k in enumerate(self.words.moving, self.words.outputs):
             if self.modes[j] == "c":
-                yield f"v{k} = {self._read(j)}"
+                yield f"v{k} = {self._read(j, row)}"
+        limited = any(_function(self.program, step) in _limited() for step in range(len(self.program.steps)))
+        if limited:
+            yield "beyond = False"
+        yield from self._loop(length, row, any_range=False)
+        if limited:
+            yield "if beyond:"
+            yield from _indent(self._loop(length, row, any_range=True))
+
+    def _loop(self, length: str, row: str, *, any_range: bool) -> Iterator[str]:
+        """One value per step, in the order of the program."""
         yield f"for k in range({length}):"
         for j, k in enumerate(self.words.moving, self.words.outputs):
             if self.modes[j] != "c":
-                yield f"    v{k} = {self._read(j)}"
+                yield f"    v{k} = {self._read(j, row)}"
         first = len(self.program.inputs)
         for number, step in enumerate(self.program.steps):
-            yield f"    v{first + number} = {step_code(self.program, number)}"
+            function = _function(self.program, number)
+            if number in self.drawn:
+                place = f"'c', {type_name(np.dtype(step.dtype))}, t_{number}"
+                if self.modes[self.drawn[number]] == "u":
+                    place = f"'b', {type_name(np.dtype(step.dtype))}, g{number}"
+                text = f"load({place}, k)"
+            elif function is None:
+                text = step_code(self.program, number)
+            else:
+                name = _name(function) + ("_any" if any_range and function in _limited() else "")
+                text = f"{name}({', '.join(f'v{a}' for a in step.args)})"
+                if function in _limited() and not any_range:
+                    yield f"    beyond |= abs(v{step.args[0]}) > {type_name(np.dtype(step.dtype))}({_safe_limit()})"
+            yield f"    v{first + number} = {text}"
         for j, value in enumerate(self.program.outputs):
-            place = f"r{j}, k" if self.modes[j] == "u" else f"ahead(r{j}, k * d{j}), 0"
+            place = f"{row}{j}, k" if self.modes[j] == "u" else f"ahead({row}{j}, k * d{j}), 0"
             yield f"    store('out', {self.types[j]}, {place}, v{value})"
 
-    def _read(self, j: int) -> str:
-        mode, name = self.modes[j], self.types[j]
-        if self.index[j] and mode != "t":
-            return {"u": f"r{j} + k", "r": f"r{j} - k", "c": f"r{j}"}.get(mode, f"r{j} + k * d{j}")
+    def _read(self, j: int, row: str) -> str:
+        mode, name, place = self.modes[j], self.types[j], f"{row}{j}"
+        if self.index[j]:
+            return {"u": f"{place} + k", "r": f"{place} - k", "c": place}.get(mode, f"{place} + k * d{j}")
         scope = "'b'" if mode == "t" else "'in'"
-        place = {"u": f"r{j}, k", "t": f"r{j}, k", "r": f"r{j}, -k", "c": f"r{j}, 0"}
-        return f"load({scope}, {name}, {place.get(mode, f'ahead(r{j}, k * d{j}), 0')})"
+        at = {"u": f"{place}, k", "t": f"{place}, k", "r": f"{place}, -k", "c": f"{place}, 0"}
+        return f"load({scope}, {name}, {at.get(mode, f'ahead({place}, k * d{j}), 0')})"
 
     def _advance(self) -> Iterator[str]:
         """Count up the axes around the box, the last one fastest."""
@@ -282,6 +362,56 @@ class _Writer:
         yield "        break"
         yield f"    store('a', np.int64, q, {axes} + R + a, 0)"
         yield "    a -= 1"
+
+
+@functools.cache
+def _limited() -> frozenset[tuple[str, str]]:
+    from gpuarray.kernels.functions import ANY_RANGE
+
+    return frozenset(ANY_RANGE)
+
+
+def _safe_limit() -> float:
+    from gpuarray.kernels.functions import SAFE_LIMIT
+
+    return SAFE_LIMIT
+
+
+def _name(function: tuple[str, str]) -> str:
+    return "cpu_" + "_".join(function)
+
+
+def _function(program: Program, number: int) -> tuple[str, str] | None:
+    """The vectorising function that computes a step, if there is one."""
+    from gpuarray.kernels.functions import CPU_FUNCTIONS
+
+    step = program.steps[number]
+    if (step.op, step.dtype) in CPU_FUNCTIONS and all(program.dtype_of(a) == step.dtype for a in step.args):
+        return step.op, step.dtype
+    return None
+
+
+def heavy(program: Program) -> bool:
+    """Whether arithmetic outweighs memory, so that the widest vectors pay."""
+    return any(ELEMENTWISE[s.op].cost >= 10 for s in program.steps)
+
+
+def rereads(program: Program) -> bool:
+    """Whether a row may be computed twice, so that a result must not be written over an operand."""
+    return any(_function(program, number) in _limited() for number in range(len(program.steps)))
+
+
+@functools.lru_cache(1024)
+def drawn(program: Program) -> dict[int, int]:
+    """Steps that draw random numbers at an index that no memory holds, by step: the index input."""
+    kinds = [i.kind for i in program.inputs] + ["step"] * len(program.steps)
+    return {
+        number: step.args[2]
+        for number, step in enumerate(program.steps)
+        if step.op.startswith("random_")
+        and kinds[step.args[2]] == "index"
+        and all(kinds[a] == "scalar" for k, a in enumerate(step.args) if k != 2)
+    }
 
 
 def step_code(program: Program, number: int) -> str:

@@ -76,11 +76,7 @@ def turn(program: Program, loops: Loops, first: int = 0) -> int | None:
     if len(loops.lengths) < 2 or loops.lengths[-1] < 16:
         return None
     votes: dict[int, int] = {}
-    words = Words.of(program)
-    for j, k in enumerate(words.moving, words.outputs):
-        if program.inputs[k].kind != "array":
-            continue
-        unit = program.dtype_of(k).itemsize
+    for j, unit in _turnable(program):
         if abs(loops.steps[-1][j]) <= unit:
             continue
         for axis in range(first, len(loops.lengths) - 1):
@@ -89,16 +85,25 @@ def turn(program: Program, loops: Loops, first: int = 0) -> int | None:
     return max(votes, key=lambda a: votes[a]) if votes else None
 
 
+def _turnable(program: Program) -> list[tuple[int, int]]:
+    """The moving values that tile buffers can turn, each with its unit step: arrays, and indices of random numbers."""
+    words = Words.of(program)
+    indices = set(compile.drawn(program).values())
+    units = ((j, k, program.inputs[k].kind == "array") for j, k in enumerate(words.moving, words.outputs))
+    return [(j, program.dtype_of(k).itemsize if array else 1) for j, k, array in units if array or k in indices]
+
+
 def modes(program: Program, steps: Sequence[int], across: Sequence[int] | None) -> Template:
     """How each value moves along the innermost axis, and along the next one (`across`) if operands are turned."""
     words = Words.of(program)
     letters = ["-"] * len(program.inputs)
+    turnable = dict(_turnable(program))
     turned = 0
     for j, k in enumerate(words.moving, words.outputs):
-        array = program.inputs[k].kind == "array"
-        unit = program.dtype_of(k).itemsize if array else 1
+        unit = program.dtype_of(k).itemsize if program.inputs[k].kind == "array" else 1
         letters[k] = {unit: "u", -unit: "r", 0: "c"}.get(steps[j], "s")
-        if array and across is not None and letters[k] == "s" and across[j] == unit and turned < compile.MAX_TURNED:
+        fits = j in turnable and across is not None and across[j] == unit and turned < compile.MAX_TURNED
+        if letters[k] == "s" and fits:
             letters[k] = "t"
             turned += 1
     sizes = [program.dtype_of(o).itemsize for o in program.outputs]
@@ -194,7 +199,7 @@ def run(program: Program, operands: Sequence[Any], shape: tuple[int, ...], out: 
         raise ValueError(f"out has shape {out.shape} and dtype {out.dtype}; the result has {shape} and {dtype}")
     elif not out.flags.writeable:
         raise ValueError("out is read-only; give an array that can be written")
-    elif any(i.kind == "array" and _overlap(o, out) for o, i in zip(operands, program.inputs, strict=True)):
+    elif any(i.kind == "array" and _overlap(program, o, out) for o, i in zip(operands, program.inputs, strict=True)):
         out[...] = run(program, operands, shape)
         return out
     if out.size:
@@ -308,8 +313,10 @@ def _order(array: Array) -> tuple[int, ...]:
     return tuple(sorted(range(array.ndim), key=lambda a: -abs(array.strides[a])))
 
 
-def _overlap(operand: Array, out: Array) -> bool:
+def _overlap(program: Program, operand: Array, out: Array) -> bool:
     """Whether writing `out` may change what is yet to be read (the same elements in the same places are no harm)."""
+    if compile.rereads(program):
+        return bool(np.may_share_memory(operand, out))
     if operand.shape == out.shape and operand.strides == out.strides and operand.dtype == out.dtype:
         if operand.__array_interface__["data"] == out.__array_interface__["data"]:
             return False
