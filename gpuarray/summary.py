@@ -14,7 +14,8 @@ from gpuarray.executors import current
 
 if TYPE_CHECKING:
     from gpuarray.display.stages import Drawing
-    from gpuarray.plan.explain import Explanation, Then
+    from gpuarray.plan.attempt import Then
+    from gpuarray.plan.explain import Explanation
 
 
 def explain(*arrays: Any, then: Then = "compute") -> Explanation:
@@ -35,7 +36,7 @@ def explain(*arrays: Any, then: Then = "compute") -> Explanation:
     It never raises MemoryLimitError: what would be refused is shown with the refusal. Raises ValueError for another
     `then`, or without arrays.
     """
-    from gpuarray.plan.explain import Machine
+    from gpuarray.plan.attempt import Machine
     from gpuarray.plan.explain import explain as explained
     from gpuarray.plan.policy import policy
     from gpuarray.plan.roofline import rates
@@ -49,8 +50,8 @@ def explain(*arrays: Any, then: Then = "compute") -> Explanation:
         limit=engine.limit,
         threads=engine.threads,
         rates=rates(settings.cache_path(), engine.threads),
-        device=engine.backend.name != "numpy",
-        host_limit=settings.host_limit(),
+        device=engine.has_own_memory,
+        host_limit=engine.host_limit,
     )
     return explained([as_node(a) for a in arrays], then, machine, policy(settings.compile))
 

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gpuarray.graph.grid import Chunks, region_at
+from gpuarray.graph.grid import region_at
 from gpuarray.graph.leaves import Const, Index, Source, Stored
 from gpuarray.graph.move import Rechunk
 from gpuarray.graph.node import Node, elements, toposort
 from gpuarray.graph.reduce import Combine
 from gpuarray.graph.select import Select
-from gpuarray.kernels.errors import MemoryLimitError
 from gpuarray.optimize import trace
 from gpuarray.optimize.fuse import Policy
 from gpuarray.optimize.stages import kept
 from gpuarray.plan import direct
-from gpuarray.plan.build import RunPlan, Stage, build
+from gpuarray.plan.attempt import Machine, Planned, Then, planned
+from gpuarray.plan.build import Stage
 from gpuarray.plan.roofline import Rates
 from gpuarray.plan.survey import Survey, Tally, how, output_nbytes, survey
 from gpuarray.plan.tiling import largest_task
 
-Then = Literal["compute", "persist", "store"]
-"""What becomes of the results: a NumPy array, chunks kept in memory, chunks written to a file."""
-
 _AHEAD = 2
 """Tasks under way per thread, so that reading and writing overlap with computing (see `cluster.local`)."""
-_NO_LIMIT = 2**62
-_STORED_CHUNK = 16 << 20
-"""Bytes copied to encode a chunk of a new store: those of one chunk, which is seldom larger than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,88 +215,33 @@ class Passes:
     __repr__ = __str__
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Destination:
-    """Stands for where a result would go."""
-
-    nbytes: int
-    in_memory: bool
-    units: Chunks | None
-    write_nbytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What a plan is made for."""
-
-    limit: int
-    """Bytes of the memory in which tasks compute."""
-    threads: int
-    rates: Rates
-    device: bool = False
-    """Tasks compute in a device's memory."""
-    host_limit: int | None = None
-    """Bytes of host memory, for a machine with a device."""
-
-
 def explain(roots: Sequence[Node], then: Then, machine: Machine, policy: Policy) -> Explanation:
     """Plan a run and sum it up. Never raises for memory: what does not fit is a `refusal` with the numbers."""
-    plan, refusal, limit = planned(roots, then, machine, policy)
-    found = survey(plan)
+    made = planned(roots, then, machine, policy)
+    found = survey(made.plan)
     sources = summarize_sources(found)
     place = {s: k for k, s in enumerate(sources)}
     numbers = {t.stage.number: k for k, t in enumerate(found.tallies, start=1)}
     stages = tuple(summarize(t, numbers, place, machine.rates) for t in found.tallies)
-    peaks, spill = project(plan, found, machine, limit)
+    peaks, spill = project(made, found, machine)
     small = direct.order_if_small(roots, machine.limit) if then == "compute" else None
     return Explanation(
         results=tuple((n.shape, str(n.dtype), output_nbytes(n)) for n in roots),
         then=then,
         stages=stages,
         sources=tuple(sources.values()),
-        refusal=refusal,
+        refusal=made.refusal,
         direct=small is not None,
         sampled=not found.exact,
         memory_limit=machine.limit,
-        planned_limit=limit,
+        planned_limit=made.limit,
         threads=machine.threads,
-        reserved_nbytes=plan.reserved_nbytes,
+        reserved_nbytes=made.reserved,
         peaks=peaks,
         spill_nbytes=spill,
         seconds=sum(s.seconds for s in stages),
         _roots=tuple(roots),
     )
-
-
-def planned(
-    roots: Sequence[Node], then: Then, machine: Machine, policy: Policy
-) -> tuple[RunPlan, str | None, int | None]:
-    """(plan, why the run would be refused, the limit that the plan keeps: None for no limit)."""
-
-    def attempt(to: Then, limit: int) -> RunPlan:
-        sinks = [destination(n, to) for n in roots]
-        reserved = sum(s.nbytes for s in sinks if s is not None and s.in_memory)
-        return build(roots, sinks, limit, machine.threads, policy, reserved)
-
-    try:
-        return attempt(then, machine.limit), None, machine.limit
-    except MemoryLimitError as error:
-        refusal = str(error)
-    if then == "compute":  # the tasks may fit where only the result does not
-        try:
-            return attempt("store", machine.limit), refusal, machine.limit
-        except MemoryLimitError:
-            pass
-    return attempt(then, _NO_LIMIT), refusal, None
-
-
-def destination(node: Node, then: Then) -> Destination | None:
-    if then == "persist":
-        return None
-    if then == "compute":
-        return Destination(output_nbytes(node), True, None)
-    chunk = math.prod(c.largest for c in node.chunks) * node.dtype.itemsize
-    return Destination(output_nbytes(node), False, node.chunks, min(chunk, _STORED_CHUNK))
 
 
 def summarize_sources(found: Survey) -> dict[Source, SourceSummary]:
@@ -367,7 +305,7 @@ def kernels(stage: Stage) -> tuple[Kernel, ...]:
     return tuple(made)
 
 
-def project(plan: RunPlan, found: Survey, machine: Machine, limit: int | None) -> tuple[tuple[Peak, ...], int]:
+def project(made: Planned, found: Survey, machine: Machine) -> tuple[tuple[Peak, ...], int]:
     """The most that each tier holds, and the estimate of what is spilled to disk.
 
     The executor starts tasks ahead of those that compute and lets some overtake. So beside what is held when the tasks
@@ -380,9 +318,9 @@ def project(plan: RunPlan, found: Survey, machine: Machine, limit: int | None) -
     later = under_way * max((t.largest[0] for t in tallies), default=0)
     sooner = early * max((t.largest_kept for t in tallies), default=0)
     held = min(total, found.held + later + sooner)
-    loads = max((t.largest[1] for t in tallies), default=0)
+    through = max((max(t.largest[1], t.largest_written) for t in tallies), default=0)
     task = max((t.largest[1] + t.largest[2] for t in tallies), default=0)
-    reserved = plan.reserved_nbytes
+    reserved, limit = made.reserved, made.limit
     if not machine.device:
         wanted = reserved + held + under_way * task
         spilled = 0 if limit is None else max(0, reserved + found.held + task - limit)
@@ -390,7 +328,7 @@ def project(plan: RunPlan, found: Survey, machine: Machine, limit: int | None) -
         return (Peak("host", nbytes, machine.limit), Peak("disk", spilled, None)), spilled
     on_device = held + under_way * task
     leaves = 0 if limit is None else max(0, found.held + task - limit)
-    on_host = reserved + leaves + under_way * loads
+    on_host = reserved + leaves + under_way * through
     spilled = max(0, on_host - machine.host_limit) if machine.host_limit is not None else 0
     return (
         Peak("device", on_device if limit is None else min(limit, on_device), machine.limit),

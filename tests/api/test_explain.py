@@ -249,7 +249,8 @@ class TestMemory:
         assert total == 5 * 16_000_000
 
     def test_device(self, x: ga.NDArray) -> None:
-        from gpuarray.plan.explain import Machine, explain
+        from gpuarray.plan.attempt import Machine
+        from gpuarray.plan.explain import explain
         from gpuarray.plan.policy import policy
 
         machine = Machine(64 * MIB, 2, Rates(), device=True, host_limit=32 * MIB)
