@@ -202,12 +202,10 @@ def touching(chunks: Chunks, region: Region) -> Iterator[tuple[int, tuple[slice,
         n = len(lengths)
         touched = lengths.touched(r)
         if len(touched) == 1:
-            (k,), start = touched, lengths.edge(touched[0])
-            inside, at = slice(r.start - start, r[-1] - start + 1, r.step), slice(0, len(r))
-            for j, (number, before, before_at) in enumerate(parts):
-                parts[j] = (number * n + k, [*before, inside], [*before_at, at])
-            continue
-        along = [(k, *_overlap(lengths.span(k), r)) for k in touched]
+            start = lengths.edge(touched[0])
+            along = [(touched[0], slice(r.start - start, r[-1] - start + 1, r.step), slice(0, len(r)))]
+        else:
+            along = [(k, *_overlap(lengths.span(k), r)) for k in touched]
         parts = [
             (number * n + k, [*inside, a], [*at, b])
             for number, inside, at in parts

@@ -107,10 +107,13 @@ class RunPlan:
         return tuple(s.info() for s in self.program)
 
     def tasks(self) -> Iterator[Task]:
-        """Every task after those it reads from, and as late as possible: a result is used soon after it is made."""
+        """The tasks that results need, each after those it reads from and as late as possible.
+
+        A result is so used soon after it is made, and what nobody reads of an earlier stage is not computed.
+        """
         by_number = {s.number: s for s in self.program}
         done = {s.number: bytearray(s.tasks) for s in self.program}
-        for stage in self._last_first():
+        for stage in self._asked():
             for number in range(stage.tasks):
                 stack: list[tuple[Stage, int, Task | None]] = [(stage, number, None)]
                 while stack:
@@ -126,10 +129,12 @@ class RunPlan:
                     done[at.number][k] = 1
                     yield task
 
-    def _last_first(self) -> list[Stage]:
-        """Stages that nothing depends on first; the others' tasks come when they are needed, or at the end."""
+    def _asked(self) -> list[Stage]:
+        """The stages with results that were asked for, those that nothing depends on first."""
+        kept = {key[0] for key in self.kept}
         read = {d for s in self.program for d in s.depends}
-        return sorted(self.program, key=lambda s: s.number in read)
+        asked = [s for s in self.program if s.number in kept or any(o.sink is not None for o in s.outputs)]
+        return sorted(asked, key=lambda s: s.number in read)
 
     def readers(self, key: Key) -> int:
         """How many tasks of this run read a chunk."""

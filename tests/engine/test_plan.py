@@ -125,6 +125,10 @@ class TestTasks:
         made = [k for k, stage in enumerate(order) if stage == order[0]]
         assert made[-1] > order.index(sorted(set(order))[1])  # the second stage starts before the first has ended
 
+    def test_what_nobody_reads_of_a_kept_result_is_not_computed(self) -> None:
+        y = ga.map_blocks(np.negative, ga.ones((100, 100), chunks=(10, 100)), dtype=float)
+        assert len(list(plan_of(y[5:15] + 1).tasks())) == 2 + 1
+
     def test_readers_are_counted(self, x: ga.NDArray) -> None:
         plan = plan_of(x - x.mean(axis=0))
         seen: dict[Any, int] = {}
