@@ -63,7 +63,9 @@ def reading(plan: Explanation) -> str:
     files = [s for s in plan.sources if not s.in_memory]
     if not files:
         return "nothing from files"
-    names = listed(shortened(s.name, 30) for s in files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+    names = listed(shortened(s.name, 30, keep_end=True) for s in files[:3]) + (
+        f" and {len(files) - 3} more" if len(files) > 3 else ""
+    )
     return (
         f"{format_bytes(plan.read_nbytes)} from {names}, {plan.read_amplification:.2f} times the "
         f"{format_bytes(plan.needed_nbytes)} that are needed"

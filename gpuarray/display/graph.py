@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gpuarray.display.words import shortened
-from gpuarray.graph.leaves import Const, Index
+from gpuarray.graph.leaves import Const, Index, Source
 from gpuarray.graph.node import Node
 from gpuarray.graph.reduce import Combine, Partial
 
@@ -73,6 +73,8 @@ def indent(depth: int) -> str:
 def line(node: Node) -> str:
     if isinstance(node, Const):
         return f"{node.value} {node.dtype}"
+    if isinstance(node, Source):
+        return f"{shortened(node.label, 60, keep_end=True)} {node.dtype} {node.shape}"
     part = PARTS.get(type(node), "")
     return f"{part}{shortened(node.label, 60)} {node.dtype} {node.shape}"
 

@@ -124,7 +124,10 @@ def graph(plan: Explanation) -> tuple[list[Box], dict[tuple[int, int], int]]:
     boxes: list[Box] = []
     edges: dict[tuple[int, int], int] = {}
     for source in plan.sources:
-        name: tuple[str, ...] = (source.name, f"{shape_of(source.shape, source.dtype)}, {format_bytes(source.nbytes)}")
+        name: tuple[str, ...] = (
+            shortened(source.name, _LONGEST, keep_end=True),
+            f"{shape_of(source.shape, source.dtype)}, {format_bytes(source.nbytes)}",
+        )
         boxes.append(Box("data", name, source.name))
     before = len(boxes) - 1  # stages count from one
     for stage in plan.stages:
