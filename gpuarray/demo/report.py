@@ -71,7 +71,7 @@ def findings(found: Sequence[Finding]) -> None:
     """How far the results are from those of the loop in NumPy."""
     fine = all(f.fine for f in found)
     print(
-        f"check       {'all equal' if fine else 'WRONG'}: differences from a plain NumPy loop over the files, float64"
+        f"check       {'passed' if fine else 'FAILED'}: largest differences from a plain NumPy loop over the files, float64"
     )
     for f in found:
         print(f"            {f.name:<16}{f.largest:.1e}  {'<=' if f.fine else 'MORE THAN'} {f.allowed:.1e}")
