@@ -97,7 +97,8 @@ def _fold_arrays(function: str, merge: str) -> dict[str, Any]:
 
 def _folded(xp: Any, function: str, x: Any, dtype: DType) -> Any:
     if function in ("sum", "prod"):
-        return getattr(xp, function)(x, axis=-1, dtype=dtype)
+        # NumPy takes no time unit here; without a dtype it would widen integers
+        return getattr(xp, function)(x, axis=-1, dtype=None if dtype.kind == "m" else dtype)
     if function in ("fmin", "fmax"):
         return getattr(xp, function).reduce(x, axis=-1)
     return getattr(xp, function)(x, axis=-1)
