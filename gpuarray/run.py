@@ -57,7 +57,8 @@ def make_plan(roots: Sequence[Node], sinks: Sequence[Any]) -> RunPlan:
     reserved = sum(s.nbytes for s in sinks if s is not None and s.in_memory)
     if engine.has_own_memory:  # results are in the host's, and looked at by `check_fits`
         reserved = 0
-    return build(roots, sinks, engine.limit, engine.threads, policy(config.get().compile), reserved)
+    kernels = policy(config.get().compile)
+    return build(roots, sinks, engine.limit, engine.threads, kernels, reserved, not engine.has_own_memory)
 
 
 def run(roots: Sequence[Node], sinks: Sequence[Any]) -> None:

@@ -66,7 +66,8 @@ def planned(roots: Sequence[Node], then: Then, machine: Machine, policy: Policy)
 
     def attempt(to: Then, limit: int, reserved: int) -> RunPlan:
         # A device computes beside the results, which are in the host's memory.
-        return build(roots, [destination(n, to) for n in roots], limit, machine.threads, policy, reserved)
+        sinks = [destination(n, to) for n in roots]
+        return build(roots, sinks, limit, machine.threads, policy, reserved, not machine.device)
 
     results = sum(map(output_nbytes, roots)) if then == "compute" else 0
     room = machine.host_limit if machine.device else machine.limit

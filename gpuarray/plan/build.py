@@ -162,12 +162,18 @@ _UNCOUNTED: Counter[Key] = Counter()
 
 
 def build(
-    roots: Sequence[Node], sinks: Sequence[Any], limit: int, threads: int, policy: Policy, reserved: int = 0
+    roots: Sequence[Node],
+    sinks: Sequence[Any],
+    limit: int,
+    threads: int,
+    policy: Policy,
+    reserved: int = 0,
+    in_place: bool = True,
 ) -> RunPlan:
     """Plan a run that hands every root to its sink, or keeps it where the sink is None.
 
-    `limit` is what the run may hold, `reserved` the part of it that the sinks hold already.
-    Raises MemoryLimitError, with the numbers, where that is not enough.
+    `limit` is what the run may hold, `reserved` the part of it that the sinks hold already. `in_place`: tasks compute
+    in the memory that sinks are in, and so straight into them. Raises MemoryLimitError, with the numbers, where that is not enough.
     """
     if reserved > limit:
         raise MemoryLimitError(
@@ -175,7 +181,7 @@ def build(
             "Write it with .to_zarr() or .to_npy() instead of .compute(), or raise host_memory."
         )
     hard = limit - reserved
-    budget = Budget(hard, max(1, hard // (threads + 2)), threads)
+    budget = Budget(hard, max(1, hard // (threads + 2)), threads, in_place)
     optimized = optimize(*roots)
     asked: dict[Node, list[Any]] = {}
     for node, sink in zip(optimized, sinks, strict=True):
@@ -242,7 +248,8 @@ def make_stage(
         for sink in dict.fromkeys(goes):
             if sink is None:
                 keep[node] = len(outputs)
-            outputs.append(Output(expr, sink, goes == [sink] and sink is not None and sink.in_memory))
+            into = budget.in_place and goes == [sink] and sink is not None and sink.in_memory
+            outputs.append(Output(expr, sink, into))
     units = [o.sink.units for o in outputs if o.sink is not None and o.sink.units is not None]
     hint = units[0] if units else domain(fused[0])[1]
     writing = writing_nbytes(outputs)
@@ -252,7 +259,7 @@ def make_stage(
             f"{format_bytes(budget.hard)} that are left of the memory limit. Write smaller chunks (chunks=), or raise "
             "host_memory."
         )
-    left = Budget(budget.hard - writing, max(1, budget.soft - writing), budget.threads)
+    left = replace(budget, hard=budget.hard - writing, soft=max(1, budget.soft - writing))
     grid = tile(fused, hint, units, left)
     number = next(_numbers)
     for node, k in keep.items():

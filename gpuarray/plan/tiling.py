@@ -28,6 +28,8 @@ from gpuarray.plan.block import Needs, Value, expand, needs
 
 SMALL = 512 * 1024
 """Elements below which a task is put together with its neighbours: under a millisecond of work."""
+TINY = 64
+"""Elements of a task that is nothing but overhead."""
 MOST = 10_000
 """Tasks that are looked at one by one before a run."""
 UNEVEN = (Concat, Reshape, Compress, Scatter)
@@ -43,6 +45,8 @@ class Budget:
     hard: int
     soft: int
     threads: int
+    in_place: bool = True
+    """Results that are asked for in memory are computed straight into it."""
 
 
 def result_region(node: Node, domain: Region) -> Region:
@@ -90,8 +94,19 @@ def tile(nodes: Sequence[Node], hint: Chunks, units: Sequence[Chunks], budget: B
         grid = hint
     else:
         grid = Tiling(nodes, units, budget).choose(hint)
+        check_size(nodes, grid, budget)
     check(nodes, grid, budget)
     return grid
+
+
+def check_size(nodes: Sequence[Node], grid: Chunks, budget: Budget) -> None:
+    """Refuse tasks so small that a run would take hours: only a limit that is nearly used up leads there."""
+    size = size_of(region_at(grid, largest_task(grid)))
+    if size < TINY and count(grid) > MOST:
+        raise MemoryLimitError(
+            f"{nodes[0].label} would be cut into {count(grid):,} tasks of at most {size} elements, because only "
+            f"{format_bytes(budget.hard)} are left of the memory limit; raise host_memory (device_memory on a GPU)"
+        )
 
 
 class Tiling:

@@ -1,4 +1,4 @@
-"""What the planner promises: few stages, one pass over data, bytes known before the run, bits that depend on chunks alone."""
+"""What the planner promises: few stages, one pass over data, bytes known before, bits that depend on chunks alone."""
 
 from __future__ import annotations
 
@@ -164,6 +164,14 @@ class TestMemory:
     def test_a_result_larger_than_the_limit_is_refused(self) -> None:
         with ga.config.set(host_memory="1 MiB"), pytest.raises(ga.errors.MemoryLimitError, match="to_zarr"):
             ga.ones((1000, 1000)).compute()
+
+    def test_a_limit_that_leaves_nothing_is_refused_at_once(self) -> None:
+        x = ga.asarray(np.ones((600, 600))) + 1
+        with (
+            ga.config.set(host_memory=600 * 600 * 8 + 8),
+            pytest.raises(ga.errors.MemoryLimitError, match="360,000 tasks of at most 1 elements"),
+        ):
+            (x.T @ x).compute()
 
     def test_centring_reads_twice_and_keeps_nothing(self, tmp_path: Path) -> None:
         a = np.random.default_rng(0).random((2000, 500))

@@ -22,7 +22,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"device": "fake", "device_memory": "1 MiB"},
     {"device": "fake", "device_memory": "64 KiB"},
 ]
-"""Results have at most 160 KB. The fake device raises where more than `device_memory` is allocated, whatever was counted."""
+"""Results have at most 160 KB. The fake device raises where more than `device_memory` is allocated."""
 
 
 def compare(result: np.ndarray, expected: np.ndarray, text: list[str]) -> None:
