@@ -97,5 +97,6 @@ def _bench(options: argparse.Namespace) -> int:
         print("gpuarray: the benchmarks come with the source checkout; run `make bench` there", file=sys.stderr)
         return 1
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "benchmarks", *options.rest]
+    # -P: a folder called benchmarks where the user happens to be is not meant
+    command = [sys.executable, "-P", "-m", "benchmarks", *options.rest]
     return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False).returncode

@@ -130,6 +130,7 @@ def test_bench_hands_its_options_on(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     (tmp_path / "gpuarray").mkdir()
     (tmp_path / "benchmarks").mkdir()
     monkeypatch.setattr(cli, "__file__", str(tmp_path / "gpuarray" / "cli.py"))
+    (tmp_path / "benchmarks" / "__init__.py").touch()
     script = tmp_path / "benchmarks" / "__main__.py"
     script.write_text("import sys, pathlib; pathlib.Path(__file__).with_name('seen').write_text(repr(sys.argv[1:]))")
     assert cli.main(["bench", "--help", "stencil", "--repeat", "3"]) == 0
