@@ -12,7 +12,7 @@ from gpuarray.kernels.backends.numpy import BACKEND
 from gpuarray.kernels.errors import UnsupportedDTypeError
 from gpuarray.kernels.program import Builder, Program
 from gpuarray.kernels.row import Elementwise, as_scalar, promote
-from gpuarray.kernels.table import ALIASES, ELEMENTWISE, find
+from gpuarray.kernels.table import ALIASES, ELEMENTWISE, find, power_row
 
 EVERY = [np.dtype(c) for c in "?bBhHiIlLefdFD"]
 ROWS = [row for row in ELEMENTWISE.values() if not row.name.startswith("random_") and row.name != "cast"]
@@ -343,6 +343,31 @@ def test_operators_are_numpys() -> None:
 def _cast(row: Elementwise, arrays: list[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
     loop, _ = row.resolve(*(a.dtype for a in arrays))
     return [a.astype(d) for a, d in zip(arrays, loop, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "exponent", [-1, 0, 1, 2, 3, -1.0, 0.0, 0.5, 1.0, 2.0, 2.5, True, 2j, np.float64(2), np.int8(2)]
+)
+def test_power_operator(exponent: Any) -> None:
+    for dtype in EVERY:
+        x = adversarial(dtype)
+        with np.errstate(all="ignore"):
+            try:
+                wanted = x**exponent
+            except ValueError:
+                wanted = None
+            except OverflowError:
+                continue  # it is `as_scalar` that refuses -1 for an unsigned dtype
+        if wanted is None:
+            if type(exponent) is int:
+                with pytest.raises(ValueError, match="Integers to negative integer powers are not allowed"):
+                    power_row(dtype, exponent)
+            continue
+        row = ELEMENTWISE[power_row(dtype, exponent)]
+        operands = [x, exponent][: row.nin]
+        loop, result = row.resolve(*(o.dtype if hasattr(o, "dtype") else o for o in operands))
+        cast = [o.astype(d) if o is x else as_scalar(o, d) for o, d in zip(operands, loop, strict=True)]
+        assert_same_bits(row.interpret(np, result, *cast), wanted)
 
 
 def test_promotion() -> None:
