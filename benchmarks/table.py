@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.rows import format_metric, format_seconds
 from benchmarks.runner import OURS, Outcome, Report
 
-_WIDTHS = (26, 10, 10, 10, 9)
+_WIDTHS = (26, 10, 10, 10, 9, 11)
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -28,18 +28,20 @@ def lines(report: Report) -> Iterator[str]:
 
 
 def header() -> str:
-    names = ("wall", "CPU", "memory", "times")
+    names = ("wall", "CPU", "memory", "times", "CPU times")
     return "  " + " " * _WIDTHS[0] + "".join(n.rjust(w) for n, w in zip(names, _WIDTHS[1:], strict=True))
 
 
 def cells_of(o: Outcome, report: Report) -> list[str]:
-    """Who, wall, CPU, memory, and how many times gpuarray's time that is."""
+    """Who, wall, CPU, memory, and how many times gpuarray's wall and CPU seconds those are."""
     name = f"{o.who} ({o.variant})" if o.variant else o.who
     if not o.samples:
-        return [name, "failed" if o.failed else "not installed", "", "", ""]
+        return [name, "failed" if o.failed else "not installed", "", "", "", ""]
     ours = report.outcome(OURS)
-    times = "" if ours is None or o.who == OURS else f"{o.wall / ours.wall:.2f}x"
-    return [name, format_seconds(o.wall), format_seconds(o.cpu), format_metric("bytes", o.peak), times]
+    times = ["", ""]
+    if ours is not None and o.who != OURS:
+        times = [f"{o.wall / ours.wall:.2f}x", f"{o.cpu / max(ours.cpu, 1e-9):.2f}x"]
+    return [name, format_seconds(o.wall), format_seconds(o.cpu), format_metric("bytes", o.peak), *times]
 
 
 def markdown(reports: Sequence[Report], machine: dict[str, Any], date: str) -> str:
@@ -54,20 +56,20 @@ def _head(machine: dict[str, Any], date: str) -> Iterator[str]:
     yield f"{', '.join(machine['gpus']) or 'no GPU'}; {machine['system']}; Python {machine['python']}; {packages};"
     yield f"commit {machine['commit']}.\n"
     yield "Wall and CPU seconds are medians after a warm-up, everybody in turns. Memory is the most that the process"
-    yield "held above what it held before the first run. Times: how often gpuarray's time fits. Load: the machine's"
-    yield "load average before and after the row.\n"
+    yield "held above what it held before the first run. Times: how often gpuarray's wall or CPU seconds fit. Load: the"
+    yield "machine's load average before and after the row; where it is above the number of cores, others were at work, and"
+    yield "CPU seconds say more.\n"
 
 
 def _table(reports: Iterable[Report]) -> Iterator[str]:
-    yield "| work | who | wall | CPU | memory | times | targets | load |"
-    yield "|---|---|--:|--:|--:|--:|---|---|"
+    yield "| work | who | wall | CPU | memory | times | CPU times | targets | load |"
+    yield "|---|---|--:|--:|--:|--:|--:|---|---|"
     for report in reports:
         targets = "<br>".join(v.describe() for v in report.verdicts)
         load = " to ".join(f"{x:.1f}" for x in report.load)
         for k, o in enumerate(report.outcomes):
             first = (f"`{report.work}`", targets, load) if k == 0 else ("", "", "")
-            name, wall, cpu, memory, times = cells_of(o, report)
-            yield f"| {first[0]} | {name} | {wall} | {cpu} | {memory} | {times} | {first[1]} | {first[2]} |"
+            yield f"| {first[0]} | {' | '.join(cells_of(o, report))} | {first[1]} | {first[2]} |"
 
 
 def _misses(reports: Sequence[Report]) -> Iterator[str]:
