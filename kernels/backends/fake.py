@@ -304,10 +304,10 @@ class Fake:
         return array
 
     def from_host(self, array: Host) -> FakeArray:
-        return self.upload(array).wait()  # type: ignore[no-any-return]
+        return self.upload(array).wait()
 
     def to_host(self, array: FakeArray) -> Host:
-        return self.download(array).wait()  # type: ignore[no-any-return]
+        return self.download(array).wait()
 
     def upload(self, array: Host) -> Copy:
         """Start to copy a NumPy array to the device; the bytes are read when the copy is waited for."""
