@@ -25,14 +25,15 @@ from gpuarray.kernels.table import ELEMENTWISE
 
 BLOCK = 1024
 """Elements of a row that are computed at once where an operand is generated into a buffer first."""
-TILE = 64
-"""Edge of the square in which an operand that lies across the innermost axis is turned."""
-PITCH = TILE + 8
+ROWS, COLUMNS = 256, 64
+"""The tile in which operands that lie across the innermost axis are turned: long along the lines that they are read in,
+for memory serves long pieces of lines best."""
+PITCH = COLUMNS + 8
 """Elements from one line of a tile buffer to the next: not a power of two, or lines would share sets of the cache."""
 MAX_STEPS = 2000
 """Longer programs are left to the interpreter: at 2.5 ms a step they would take seconds to compile."""
 MAX_TURNED = 4
-"""Operands turned through tile buffers at once; more would not fit the L1 cache."""
+"""Operands turned through tile buffers at once; more would not fit the L2 cache, or the stack."""
 
 _COMPILED_KINDS = "biufc"
 
@@ -204,12 +205,12 @@ class _Writer:
         for j, k in enumerate(words.scalars):
             name = type_name(self.program.dtype_of(k))
             text.append(f"v{k} = load('in', {name}, ahead(q, {8 * words.scalar(j)}), 0)")
-        text += [f"b{j} = scratch({TILE * PITCH * self.sizes[j]})" for j in self._turned()]
+        text += [f"b{j} = scratch({ROWS * PITCH * self.sizes[j]})" for j in self._turned()]
         for step, j in self.drawn.items():
             size = np.dtype(self.program.steps[step].dtype).itemsize
             text.append(f"g{step} = scratch({BLOCK * size})")
             if self.modes[j] == "t":
-                text.append(f"h{step} = scratch({TILE * PITCH * size})")
+                text.append(f"h{step} = scratch({ROWS * PITCH * size})")
         text.append("for a in range(R):")
         text.append(f"    store('a', np.int64, q, {words.axes} + R + a, 0)")
         text.append("for box in range(boxes):")
@@ -247,10 +248,10 @@ class _Writer:
             yield f"    r{j} = {self._move(j, f'r{j}', f'e{j}')}"
 
     def _tiles(self) -> Iterator[str]:
-        yield f"for i0 in range(0, m, {TILE}):"
-        yield f"    h = min({TILE}, m - i0)"
-        yield f"    for j0 in range(0, n, {TILE}):"
-        yield f"        w = min({TILE}, n - j0)"
+        yield f"for i0 in range(0, m, {ROWS}):"
+        yield f"    h = min({ROWS}, m - i0)"
+        yield f"    for j0 in range(0, n, {COLUMNS}):"
+        yield f"        w = min({COLUMNS}, n - j0)"
         for j in self._turned():
             yield from _indent(self._turn(j), 2)
         for step, j in self.drawn.items():

@@ -81,6 +81,18 @@ def scratch(typingctx: Any, nbytes: Any) -> Any:
 
 
 @intrinsic
+def opaque(typingctx: Any, value: Any) -> Any:
+    """``opaque(32)``: a number that the compiler cannot know. A short loop of known length is unrolled whole, and then
+    it is not vectorised any more."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.IntType(64), [ir.IntType(64)])
+        return builder.asm(kind, "", "=r,0", [args[0]], side_effect=False)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
 def call(typingctx: Any, address: Any, words: Any) -> Any:
     """``call(address, words)``: run another kernel, ``void(int64)``, by its address."""
 

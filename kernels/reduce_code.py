@@ -68,7 +68,7 @@ _TOP = (
     "import numpy as np",
     "from numba import njit",
     "from gpuarray.kernels.jitable import *",
-    "from gpuarray.kernels.pointers import ahead, load, pointer, store",
+    "from gpuarray.kernels.pointers import ahead, load, opaque, pointer, store",
     "",
     '@njit("void(int64)", nogil=True, cache=True, error_model="numpy")',
     "def kernel(words):",
@@ -155,24 +155,37 @@ class _Writer:
         yield "for j in range(W):"
         yield from _indent(self._store("lanes", self.code.start, tile="32"))
 
-    def _vectors(self, body: Iterable[str]) -> Iterator[str]:
-        """`body` for every element: `k` numbers it, `j` its lane."""
-        body = list(body)
+    def _vectors(self, values: tuple[int, ...], step: list[str]) -> Iterator[str]:
+        """Every element into its lane: `step` makes the new ``s`` of the lane's `values` from the element ``x``.
+
+        Several rows of lanes at a time, so that a lane is loaded and stored once for as many elements.
+        """
+        fetch = [line for s, line in enumerate(self._load("s", "lanes", tile="32")) if s in values]
+        keep = [
+            f"store('a', {self.types[s]}, ahead(lanes, {32 * self.ends[s]}), j, s{s})" for s in values
+        ]
         yield "done = 0"
         yield "if W == 32:"
-        yield "    done = n - n % 32"
-        yield "    for k in range(0, done, 32):"
-        yield "        for j in range(32):"
-        yield from _indent(self._element("x_", "z_", "k + j"), 3)
-        yield from _indent(body, 3)
+        yield "    width = opaque(32)"
+        for rows in (8, 1):
+            yield f"    while done + {32 * rows} <= n:"
+            yield "        for j in range(width):"
+            yield from _indent(fetch, 3)
+            for row in range(rows):
+                yield from _indent([*self._element("x_", "z_", f"done + {32 * row} + j"), *step], 3)
+            yield from _indent(keep, 3)
+            yield f"        done += {32 * rows}"
         yield "for k in range(done, n):"
         yield "    j = k & (W - 1)"
-        yield from _indent(self._element("x_", "z_", "k"))
-        yield from _indent(body)
+        yield from _indent([*fetch, *self._element("x_", "z_", "k"), *step, *keep])
+
+    def _step(self) -> list[str]:
+        """Take the element into the state ``s``."""
+        lines = [f"u{s} = {name}({text})" for s, (name, text) in enumerate(zip(self.types, self._update(), strict=True))]
+        return lines + [f"s{s} = u{s}" for s in range(len(self.types))]
 
     def _add_along(self) -> Iterator[str]:
-        body = [*self._load("s", "lanes", tile="32"), *self._store("lanes", self._update(), tile="32")]
-        yield from self._vectors(body)
+        yield from self._vectors(tuple(range(len(self.types))), self._step())
 
     def _finish_along(self) -> Iterator[str]:
         if self.family != "moments":
@@ -218,11 +231,7 @@ class _Writer:
         yield "for j in range(cells):"
         yield from _indent(self._load("s", "lane"))
         for u in range(unroll):
-            yield from _indent(self._element(f"x{u}", f"z{u}", "j"))
-            for s, (name, text) in enumerate(zip(self.types, self._update(), strict=True)):
-                yield f"    u{s} = {name}({text})"
-            for s in range(len(self.types)):
-                yield f"    s{s} = u{s}"
+            yield from _indent([*self._element(f"x{u}", f"z{u}", "j"), *self._step()])
         for s, name in enumerate(self.types):
             yield f"    store('a', {name}, ahead(lane, tile * {self.ends[s]}), j, s{s})"
         yield f"r += {unroll} * W"
@@ -244,16 +253,16 @@ class _Writer:
     def _square(self) -> str:
         return "d.real * d.real + d.imag * d.imag" if self.types[1].startswith("np.complex") else "d * d"
 
-    def _passes(self) -> tuple[list[str], list[str]]:
-        """What the first and the second pass do with an element; the mean is `mean` in the second."""
+    def _passes(self) -> tuple[tuple[int, ...], list[str], list[str]]:
+        """The values that the first pass adds to, and what the passes do with an element; the mean is `mean`."""
         count, mean, m2 = self.types
         take, part = f"{mean}(x)", self._square()
         first = []
         if self.fold.masked:
             take, part = f"({take}) if z else {mean}(0)", f"({part}) if z else {m2}(0)"
-            first.append(f"store('a', {count}, c_, j, load('a', {count}, c_, j) + (1 if z else 0))")
-        first.append(f"store('a', {mean}, s_, j, load('a', {mean}, s_, j) + ({take}))")
-        return first, [f"d = {mean}(x) - mean", f"store('a', {m2}, q_, j, load('a', {m2}, q_, j) + ({part}))"]
+            first.append("s0 = s0 + (1 if z else 0)")
+        first.append(f"s1 = s1 + ({take})")
+        return (0, 1) if self.fold.masked else (1,), first, [f"d = {mean}(x) - mean", f"s2 = s2 + ({part})"]
 
     def _clear(self) -> Iterator[str]:
         for name, place in zip(self.types, ("c_", "s_", "q_"), strict=True):
@@ -265,8 +274,8 @@ class _Writer:
             yield f"{name} = ahead(lanes, {32 * self.ends[s]})"
         yield "for j in range(W):"
         yield from _indent(self._clear())
-        first, second = self._passes()
-        yield from self._vectors(first)
+        values, first, second = self._passes()
+        yield from self._vectors(values, first)
         yield from self._total("s_", mean)
         yield f"total = load('a', {mean}, s_, 0)"
         if self.fold.masked:
@@ -275,7 +284,7 @@ class _Writer:
         else:
             yield "number = n"
         yield f"mean = total / {m2}(max(number, 1))"
-        yield from self._vectors(second)
+        yield from self._vectors((2,), second)
         yield from self._total("q_", m2)
         yield f"store('a', {count}, c_, 0, number)"
         yield f"store('a', {mean}, s_, 0, mean)"
@@ -289,16 +298,16 @@ class _Writer:
 
     def _moments_across(self) -> Iterator[str]:
         count, mean, m2 = self.types
-        first, second = self._passes()
+        values, first, second = self._passes()
         yield f"m_ = {self._lane('W')}"
-        yield from self._lanes([], first, clear=True)
-        yield from self._totals((0, 1) if self.fold.masked else (1,))
+        yield from self._lanes(values, [], first, clear=True)
+        yield from self._totals(values)
         yield from self._values("lanes")
         yield "for j in range(cells):"
         yield f"    number = {f'load({chr(39)}a{chr(39)}, {count}, c_, j)' if self.fold.masked else 'n'}"
         yield f"    store('a', {mean}, m_, j, load('a', {mean}, s_, j) / {m2}(max(number, 1)))"
         yield f"    store('a', {count}, c_, j, number)"
-        yield from self._lanes([f"mean = load('a', {mean}, m_, j)"], second, clear=False)
+        yield from self._lanes((2,), [f"mean = load('a', {mean}, m_, j)"], second, clear=False)
         yield from self._totals((2,))
         yield from self._values("lanes")
         yield "for j in range(cells):"
@@ -308,19 +317,28 @@ class _Writer:
         for s, name in enumerate(("c_", "s_", "q_")):
             yield f"{name} = ahead({base}, tile * {self.ends[s]})"
 
-    def _lanes(self, before: list[str], body: list[str], *, clear: bool) -> Iterator[str]:
+    def _lanes(self, values: tuple[int, ...], before: list[str], step: list[str], *, clear: bool) -> Iterator[str]:
+        fetch = [line for s, line in enumerate(self._load("s", "lane")) if s in values]
+        keep = [f"store('a', {self.types[s]}, ahead(lane, tile * {self.ends[s]}), j, s{s})" for s in values]
         yield "for l in range(W):"
         yield f"    lane = {self._lane('l')}"
         yield from _indent(self._values("lane"))
         if clear:
             yield "    for j in range(cells):"
             yield from _indent(self._clear(), 2)
-        yield "    for r in range(l, n, W):"
-        yield "        xr = ahead(x_, r * pitch)"
-        if self.second:
-            yield "        zr = ahead(z_, r * zpitch)"
-        yield "        for j in range(cells):"
-        yield from _indent([*before, *self._element("xr", "zr", "j"), *body], 3)
+        yield "    r = l"
+        for rows in (4, 1):
+            yield f"    while r + {rows - 1} * W < n:"
+            for row in range(rows):
+                yield f"        x{row} = ahead(x_, (r + {row} * W) * pitch)"
+                if self.second:
+                    yield f"        z{row} = ahead(z_, (r + {row} * W) * zpitch)"
+            yield "        for j in range(cells):"
+            yield from _indent([*before, *fetch], 3)
+            for row in range(rows):
+                yield from _indent([*self._element(f"x{row}", f"z{row}", "j"), *step], 3)
+            yield from _indent(keep, 3)
+            yield f"        r += {rows} * W"
 
     def _totals(self, values: tuple[int, ...]) -> Iterator[str]:
         yield "V = W"

@@ -1,0 +1,158 @@
+"""Compiled CPU kernels against loops written by hand, on one core: `python -m benchmarks.bench_kernels [--edge 8192]`.
+
+Each line is a ratio of two pieces of work timed in turns in this run, so that a busy machine slows both; seconds are the
+processor's, the best of several. Arrays are square, and larger than any cache where the machine has the memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from gpuarray.kernels import elementwise, reduce
+from gpuarray.kernels.program import Affine, Builder, Program
+
+Work = Callable[[], Any]
+
+
+@njit(nogil=True, error_model="numpy")
+def read(a: Any) -> Any:
+    """The sum of a flat array in 32 lanes: as fast as memory can be read."""
+    lanes = np.zeros(32)
+    for k in range(0, a.size, 32):
+        part = a[k : k + 32]
+        for j in range(32):
+            lanes[j] += part[j]
+    return lanes.sum()
+
+
+@njit(nogil=True, error_model="numpy")
+def read_two(a: Any, b: Any) -> Any:
+    lanes = np.zeros(32)
+    for k in range(0, a.size, 32):
+        x, y = a[k : k + 32], b[k : k + 32]
+        for j in range(32):
+            lanes[j] += x[j] + y[j]
+    return lanes.sum()
+
+
+@njit(nogil=True, error_model="numpy")
+def chain(a: Any, b: Any, out: Any) -> None:
+    for k in range(out.size):
+        out[k] = (a[k] * 2.5 + b[k]) * (a[k] - b[k]) + 1.0
+
+
+def race(ours: Work, other: Work, rounds: int = 5) -> tuple[float, float]:
+    """Best processor seconds of each, taken in turns after a warm-up."""
+    best = [np.inf, np.inf]
+    ours(), other()
+    for _ in range(rounds):
+        for k, work in enumerate((ours, other)):
+            start = time.thread_time()
+            work()
+            best[k] = min(best[k], time.thread_time() - start)
+    return best[0], best[1]
+
+
+def program(write: Callable[..., int], *kinds: tuple[str, str]) -> Program:
+    b = Builder()
+    values = [b.input(kind, dtype) for kind, dtype in kinds]  # type: ignore[arg-type]
+    return b.build(write(b, *values))
+
+
+A, S, I, K = ("array", "float64"), ("scalar", "float64"), ("index", "int64"), ("scalar", "uint64")
+
+
+def report(name: str, ours: float, other: float, target: float, elements: int) -> None:
+    ratio = other / ours
+    print(
+        f"{name:<44}{elements / ours / 1e9:8.2f} G/s{ratio:8.2f}  (target {target:.2f}){'' if ratio >= target else '  BELOW'}"
+    )
+
+
+def rate(name: str, ours: float, target: float, elements: int) -> None:
+    value = elements / ours / 1e9
+    print(f"{name:<44}{value:8.2f} G/s          (target {target:.2f} G/s){'' if value >= target else '  BELOW'}")
+
+
+def reductions(x: Any, y: Any) -> None:
+    n = x.shape[0]
+    both, rows, columns = ((0, n), (0, n)), (None, (0, n)), ((0, n), None)
+    squares = program(lambda b, a, c, s: b.step("square", b.step("add", b.step("multiply", a, s), c)), A, A, S)
+    same = program(lambda b, a: a, A)
+    flat, other = x.reshape(-1), y.reshape(-1)
+    pairs: list[tuple[str, Work, float]] = [
+        ("sum", lambda: reduce.run(same, "sum", (x,), x.shape, both), 0.9),
+        ("sum(axis=1)", lambda: reduce.run(same, "sum", (x,), x.shape, rows), 0.85),
+        ("sum(axis=0)", lambda: reduce.run(same, "sum", (x,), x.shape, columns), 0.85),
+        ("sum, Fortran order", lambda: reduce.run(same, "sum", (x.T,), x.shape, both), 0.85),
+        ("var", lambda: reduce.run(same, "var", (x,), x.shape, both), 0.7),
+        ("var(axis=0)", lambda: reduce.run(same, "var", (x,), x.shape, columns), 0.7),
+        ("max", lambda: reduce.run(same, "max", (x,), x.shape, both), 0.85),
+    ]
+    for name, ours, target in pairs:
+        report(name, *race(ours, lambda: read(flat)), target, x.size)
+    ours = lambda: reduce.run(squares, "sum", (x, y, 2.0), x.shape, both)  # noqa: E731
+    report("((a * 2 + b)**2).sum()", *race(ours, lambda: read_two(flat, other)), 0.9, x.size)
+
+
+def elementwise_work(x: Any, y: Any, out: Any) -> None:
+    def write(b: Builder, a: int, c: int, s: int, t: int) -> int:
+        left = b.step("add", b.step("multiply", a, s), c)
+        return b.step("add", b.step("multiply", left, b.step("subtract", a, c)), t)
+
+    work, add = program(write, A, A, S, S), program(lambda b, a, c: b.step("add", a, c), A, A)
+    flat = (x.reshape(-1), y.reshape(-1), out.reshape(-1))
+    ours = lambda: elementwise.run(work, (x, y, 2.5, 1.0), x.shape, out)  # noqa: E731
+    report("(a * 2.5 + b) * (a - b) + 1", *race(ours, lambda: chain(*flat)), 0.9, x.size)
+    ours = lambda: elementwise.run(add, (x, x.T), x.shape, out)  # noqa: E731
+    report("x + x.T, of NumPy's speed", *race(ours, lambda: np.add(x, x.T, out=out), 3), 2.0, x.size)
+
+
+def random_work(n: int, out: Any) -> None:
+    draw = "random_uniform"
+    exp = program(lambda b, i, k, s: b.step("exp", b.step(draw, k, s, i)), I, K, K)
+    count = n * n
+    ours = lambda: reduce.run(exp, "sum", (Affine(0, (1,)), 1, 2), (count,), ((0, count),))  # noqa: E731
+    rate("exp(uniform).sum()", race(ours, ours, 2)[0], 0.5, count)
+    turned = program(lambda b, i, j, k, s: b.step("add", b.step(draw, k, s, i), b.step(draw, k, s, j)), I, I, K, K)
+    operands = (Affine(0, (n, 1)), Affine(0, (1, n)), 1, 2)
+    ours = lambda: elementwise.run(turned, operands, (n, n), out)  # noqa: E731
+    rate("x + x.T of uniform x", race(ours, ours, 2)[0], 0.25, count)
+
+
+def overhead() -> None:
+    x = np.arange(10.0)
+    work = program(lambda b, a, s: b.step("multiply", a, s), A, S)
+    for name, ours in (
+        ("elementwise", lambda: elementwise.run(work, (x, 2.0), (10,))),
+        ("reduce", lambda: reduce.run(work, "sum", (x, 2.0), (10,), ((0, 10),))),
+    ):
+        ours()
+        times = []
+        for _ in range(20):
+            start = time.thread_time()
+            for _ in range(500):
+                ours()
+            times.append((time.thread_time() - start) / 500)
+        print(f"{name + ' call of 10 elements':<44}{min(times) * 1e6:8.1f} us          (target 15 us)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--edge", type=int, default=8192, help="length of a side of the arrays (default 8192: 512 MiB)")
+    n = parser.parse_args().edge
+    overhead()
+    x, y, out = (np.random.default_rng(k).random((n, n)) for k in range(3))
+    reductions(x, y)
+    elementwise_work(x, y, out)
+    random_work(min(n, 4096), out[: min(n, 4096), : min(n, 4096)])
+
+
+if __name__ == "__main__":
+    main()
