@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -18,6 +19,9 @@ for _name in [name for name in os.environ if name.startswith("GPUARRAY_") and na
 os.environ["XDG_CONFIG_HOME"] = os.path.join(tempfile.gettempdir(), "gpuarray-tests-have-no-config")
 os.environ.setdefault("GPUARRAY_CACHE_DIRECTORY", str(Path(__file__).parents[1] / ".cache"))
 os.environ.setdefault("MPLBACKEND", "agg")
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so would the processes they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
