@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -170,9 +171,24 @@ class NDArray(Installed):
         result = self.compute()
         return result if dtype is None else result.astype(dtype, copy=False)
 
-    def item(self) -> Any:
-        """The value of an array with one element, as a Python scalar."""
-        return self._scalar("item").item()
+    def item(self, *args: Any) -> Any:
+        """One element as a Python scalar: the only one, or that at an index, flat or one for each axis.
+
+        >>> import gpuarray as ga
+        >>> ga.asarray([[1, 2], [3, 4]]).item(2)
+        3
+
+        Raises ValueError for an array with several elements and no index, IndexError out of range.
+        """
+        if not args:
+            if self.size != 1:
+                raise ValueError(
+                    f"only an array with one element is a scalar, this one has shape {self.shape}; say which with "
+                    "item(index)"
+                )
+            return self._scalar("item").item()
+        index = args[0] if len(args) == 1 and isinstance(args[0], tuple) else args
+        return (self.ravel() if len(index) == 1 else self)[index].item()
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python scalars."""
@@ -245,6 +261,7 @@ def as_node(obj: Any, like: np.dtype[Any] | None = None) -> Node:
     if isinstance(obj, (bool, int, float, complex)) and not isinstance(obj, np.generic):
         dtype = np.asarray(obj).dtype if like is None else like
         return Const.of(dtype.type(obj) if dtype.kind in "iuf" and not isinstance(obj, complex) else obj, dtype)
+    refuse_masked(obj)
     array = np.asarray(obj)
     if array.ndim == 0:
         check_dtype(array.dtype)
@@ -258,6 +275,16 @@ def check_dtype(dtype: np.dtype[Any]) -> None:
         raise UnsupportedDTypeError(
             f"arrays of dtype {dtype} are not supported; use a boolean, integer, float or complex dtype "
             "of at most 64 bits a component (numpy.asarray(x, dtype=...) converts)"
+        )
+
+
+def refuse_masked(obj: Any) -> None:
+    """Refuse a masked array: what is hidden in it would count."""
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and isinstance(obj, masked.MaskedArray):
+        raise TypeError(
+            f"a masked array of shape {obj.shape} would lose its mask; use .filled(value), or pass its .data and hand "
+            "the mask on as an array of its own (where=)"
         )
 
 
@@ -275,11 +302,13 @@ def asarray(obj: Any, dtype: Any = None, chunks: ChunksLike = "auto", *, copy: b
     chunks : as in `NDArray.rechunk`
     copy : True copies the data now, so that later writes to `obj` are not seen; None and False do not
 
-    Raises UnsupportedDTypeError for object arrays and records, ChunkError for chunks that do not fit.
+    Raises UnsupportedDTypeError for object arrays and records, TypeError for masked arrays, ChunkError for chunks that
+    do not fit.
     """
     if isinstance(obj, NDArray):
         made = obj if isinstance(chunks, str) and chunks == "auto" else obj.rechunk(chunks)
         return made if dtype is None or np.dtype(dtype) == made.dtype else made.astype(dtype)
+    refuse_masked(obj)
     array = np.array(obj, dtype=dtype, copy=copy)
     check_dtype(array.dtype)
     if not array.dtype.isnative:

@@ -27,7 +27,7 @@ def as_shape(shape: Any) -> tuple[int, ...]:
         raise TypeError(f"shape={shape!r} is no shape: the length of an axis is an integer") from None
     if any(n < 0 for n in made):
         raise ValueError(f"negative dimensions are not allowed: shape {made}")
-    if math.prod(made) > 2**63 - 1:
+    if math.prod(n for n in made if n) > 2**63 - 1:  # NumPy counts so too: axes of length zero do not make up for it
         raise ValueError(f"shape {made} has {math.prod(made):,} elements, more than 2**63 - 1 can be counted")
     return made
 
@@ -41,9 +41,11 @@ def normalize_axis(axis: Any, ndim: int) -> int:
     Raises numpy.exceptions.AxisError (an IndexError and a ValueError) out of range, TypeError for no integer.
     """
     try:
-        i = operator.index(axis)
+        i = None if isinstance(axis, bool | np.bool_) else operator.index(axis)
     except TypeError:
-        raise TypeError(f"axis={axis!r} is no axis; an axis is an integer in [{-ndim}, {ndim - 1}]") from None
+        i = None
+    if i is None:
+        raise TypeError(f"axis={axis!r} is no axis; an axis is an integer in [{-ndim}, {ndim - 1}]")
     if not -ndim <= i < ndim:
         raise np.exceptions.AxisError(i, ndim)
     return i % ndim

@@ -88,7 +88,7 @@ def map_blocks(
     Parameters
     ----------
     function : called with a whole chunk of each array, and with the keyword `block_index`, a tuple, if it has a
-        parameter of that name. It returns an array and may not write to what it gets.
+        parameter of that name. It returns an array; the chunks it gets are read-only.
     *arrays : arrays that broadcast; they are cut alike first. What is no array is passed on as it is.
     dtype : of what it returns; None: found out by calling it once with blocks of one element
     chunks : the shape of the chunks it returns, an int or lengths for each axis, where it is not that of its inputs

@@ -41,15 +41,16 @@ def per_axis(chunks: Chunks, shape: tuple[int, ...]) -> list[Any]:
     if isinstance(chunks, Mapping):
         wanted: list[Any] = [None] * len(shape)
         for axis, c in chunks.items():
-            if not -len(shape) <= operator.index(axis) < len(shape):
+            if not hasattr(axis, "__index__") or not -len(shape) <= operator.index(axis) < len(shape):
                 raise ChunkError(
-                    f"chunks={dict(chunks)!r} names axis {axis}, but the array has {len(shape)} dimensions"
+                    f"chunks={dict(chunks)!r} names axis {axis!r}, but the array has {len(shape)} dimensions; a key is "
+                    f"an integer in [{-len(shape)}, {len(shape) - 1}]"
                 )
             wanted[axis] = c
         return wanted
     if isinstance(chunks, (int, np.integer)) or chunks is None or isinstance(chunks, str):
         return [chunks] * len(shape)
-    if not isinstance(chunks, Sequence):
+    if not isinstance(chunks, Sequence) or isinstance(chunks, bytes | bytearray | memoryview):
         raise ChunkError(f'chunks={chunks!r} are no chunks; write an integer, an entry per axis, a dict, or "auto"')
     entries = list(chunks)
     if len(shape) == 1 and len(entries) != 1 and all(isinstance(c, (int, np.integer)) for c in entries):
@@ -82,13 +83,15 @@ def one_axis(c: Any, n: int, axis: int, shape: tuple[int, ...], previous: Cut | 
         return Lengths.regular(n, int(c))
     try:
         lengths = tuple(operator.index(k) for k in c)
+        if isinstance(c, bytes) or any(isinstance(k, bool | np.bool_) for k in c):
+            raise TypeError
     except TypeError:
         raise ChunkError(
             f'chunks={c!r} is no cut of axis {axis}; write an integer, lengths, None, -1 or "auto"'
         ) from None
     if any(k < 0 for k in lengths) or (any(k == 0 for k in lengths) and n):
         raise ChunkError(f"chunks={c!r} for axis {axis} has lengths that are not positive")
-    if sum(lengths) != n or not lengths:
+    if sum(lengths) != n:
         raise ChunkError(f"chunks={c!r} for axis {axis} add up to {sum(lengths)}, the axis has {n} elements")
     return Lengths.of(lengths)
 

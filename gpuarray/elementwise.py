@@ -234,7 +234,20 @@ def _operator(name: str, nin: int) -> Any:
         return lambda self: apply(name, self)
     if name == "power":
         return lambda self, other: _raised(self, other) if _takes(other) else NotImplemented
+    if name in ("equal", "not_equal"):
+        return lambda self, other: _compared(name, self, other) if other is None or _takes(other) else NotImplemented
     return lambda self, other: apply(name, self, other) if _takes(other) else NotImplemented
+
+
+def _compared(name: str, self: NDArray, other: Any) -> NDArray:
+    """``x == other``; no element equals None, as in NumPy."""
+    if other is not None:
+        return apply(name, self, other)
+    from gpuarray.indexing import broadcast
+
+    dtype = np.dtype(bool)
+    node = broadcast(Const.of(name == "not_equal", dtype), self.shape)
+    return NDArray(node if node.chunks == self.chunks else Rechunk(self.chunks, node))
 
 
 def _raised(self: NDArray, other: Any) -> NDArray:

@@ -38,10 +38,11 @@ def take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: s
         raise TypeError(f"indices must be integers, got dtype {where.dtype}")
     if mode not in ("raise", "wrap", "clip"):
         raise ValueError(f'mode={mode!r} is no mode; write "raise", "wrap" or "clip"')
-    where = where.astype(np.intp)
+    if where.dtype != np.uint64:  # its largest would become negative
+        where = where.astype(np.intp)
     n = x.shape[at]
     if mode != "raise" and n:
-        where = where % n if mode == "wrap" else np.clip(where, 0, n - 1)
+        where = (where % n if mode == "wrap" else np.clip(where, 0, n - 1)).astype(np.intp)
     picked = operator.index(where[()]) if where.ndim == 0 else where
     return into(out, x[(slice(None),) * at + (picked,)])
 

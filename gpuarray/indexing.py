@@ -175,10 +175,11 @@ def broadcast_indices(arrays: list[Any]) -> tuple[int, ...]:
 
 
 def positions_along(k: Any, broadcast: tuple[int, ...], n: int, axis: int) -> np.ndarray[Any, Any]:
-    array = np.broadcast_to(np.asarray(k, dtype=np.int64), broadcast).ravel()
-    bad = (array < -n) | (array >= n)
+    given = np.broadcast_to(np.asarray(k), broadcast).ravel()
+    bad = (given < -n) | (given >= n)  # in its own dtype: the largest of uint64 would be -1 in int64
     if bad.any():
-        check_position(int(array[bad][0]), n, axis)
+        check_position(int(given[bad][0]), n, axis)
+    array = given.astype(np.int64, copy=False)
     return np.where(array < 0, array + n, array)
 
 

@@ -51,6 +51,15 @@ class KeptReader:
             out[at] = self.chunks.on_host((leaf.stage, leaf.output, number))[0][inside or ...]
         return out
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> KeptReader:
+        return self  # kept chunks never change
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(
+            f"a persisted array of shape {self.leaf.shape} cannot be pickled: its chunks live in this process's memory "
+            "and spill files; pickle .compute() of it, or write it with .to_zarr() and pickle what from_zarr returns"
+        )
+
     def read_nbytes(self, region: Region) -> int:
         """The region, and one chunk that may have to be fetched for it."""
         chunk = math.prod(c.largest for c in self.leaf.chunks)

@@ -70,10 +70,10 @@ class MapBlocks(Node):
         keywords: dict[str, Any] = dict(self.keywords)
         if self.with_index:
             keywords["block_index"] = index
-        result = self.function(*inputs, **keywords)
+        result = self._called(tuple(map(_guarded, inputs)), keywords, index)
         expected = tuple(c[k] for c, k in zip(self.chunks, index, strict=True))
         shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
-        if shape != expected or dtype != self.dtype:
+        if shape != expected or dtype != self.dtype or not _is_array(result, backend.xp):
             raise BlockFunctionError(
                 f"{self.label} returned {_describe(result)} for block {index}; it promised shape {expected} and dtype "
                 f"{self.dtype}. Pass the shapes and dtype it returns as chunks= and dtype=."
@@ -87,8 +87,34 @@ class MapBlocks(Node):
         return result
 
 
+    def _called(self, blocks: tuple[Any, ...], keywords: dict[str, Any], index: tuple[int, ...]) -> Any:
+        try:
+            return self.function(*blocks, **keywords)
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            raise BlockFunctionError(
+                f"{self.label} writes to its input in block {index} ({error}), which others may read, you among them; "
+                "a block is read-only: let the function begin with block = block.copy()"
+            ) from error
+
+
+def _guarded(block: Any) -> Any:
+    """A block as the function may have it: it may be the user's own array, or read by others."""
+    if not isinstance(block, np.ndarray):
+        return block.copy()  # a device's arrays cannot be made read-only
+    view = block.view()
+    view.flags.writeable = False
+    return view
+
+
+def _is_array(result: Any, xp: Any) -> bool:
+    """Whether a result is what it looks like: neither sparse nor with a mask that would be lost."""
+    return not hasattr(result, "mask") and (xp is not np or hasattr(result, "__array__"))
+
+
 def _describe(result: Any) -> str:
     shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
-    if shape is None or dtype is None:
+    if shape is None or dtype is None or not _is_array(result, np):
         return f"a {type(result).__name__}"
     return f"shape {tuple(shape)} and dtype {dtype}"

@@ -123,6 +123,8 @@ def cells_per_chunk(cuts: Lengths, chunks: Lengths) -> Lengths:
         return Lengths.regular(len(cuts), len(cuts))
     if cuts.step and chunks.step and chunks.step % cuts.step == 0:
         return Lengths.regular(len(cuts), chunks.step // cuts.step)
+    if cuts.step and chunks.step and cuts.step % chunks.step == 0:
+        return Lengths.regular(len(cuts), 1)
     edges = np.searchsorted(cuts.edges(), chunks.edges()[1:-1], side="left")
     return Lengths.between(sorted({0, *(int(e) for e in edges), len(cuts)}))
 

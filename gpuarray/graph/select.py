@@ -147,7 +147,7 @@ class Select(Node):
                 if axes.count(axis) > 1:
                     paired.setdefault(axis, []).append((kept, np.arange(len(out[axis]))))
             kept += 1
-        array = array[tuple(basic)]
+        array = array[(*basic, ...)]  # with the ellipsis it stays an array: a scalar would forget how long its text is
         for axis in sorted(paired):
             array, axes = _pointwise(xp, array, axes, axis, paired[axis])
         return array, axes
