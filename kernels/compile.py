@@ -28,6 +28,10 @@ BLOCK = 1024
 ROWS, COLUMNS = 256, 64
 """The tile in which operands that lie across the innermost axis are turned: long along the lines that they are read in,
 for memory serves long pieces of lines best."""
+DRAWN_ROWS = 64
+"""The same for random numbers, which come from no memory: small enough for the L1 cache."""
+LINES = 8
+"""Lines that are turned together, so that a whole cache line is written at a time."""
 PITCH = COLUMNS + 8
 """Elements from one line of a tile buffer to the next: not a power of two, or lines would share sets of the cache."""
 MAX_STEPS = 2000
@@ -188,6 +192,8 @@ class _Writer:
         self.sizes += [program.dtype_of(k).itemsize for k in self.words.moving]
         self.index = [False] * n + [program.inputs[k].kind == "index" for k in self.words.moving]
 
+        arrays = any(m == "t" and not index for m, index in zip(self.modes, self.index, strict=True))
+        self.rows = ROWS if arrays else DRAWN_ROWS
         self.drawn = {step: n + self.words.moving.index(k) for step, k in drawn(program).items()}
         self.drawn = {step: j for step, j in self.drawn.items() if self.modes[j] in "ut"}
         """Steps whose values are filled in blocks, by the moving value that is their index."""
@@ -205,12 +211,12 @@ class _Writer:
         for j, k in enumerate(words.scalars):
             name = type_name(self.program.dtype_of(k))
             text.append(f"v{k} = load('in', {name}, ahead(q, {8 * words.scalar(j)}), 0)")
-        text += [f"b{j} = scratch({ROWS * PITCH * self.sizes[j]})" for j in self._turned()]
+        text += [f"b{j} = scratch({self.rows * PITCH * self.sizes[j]})" for j in self._turned()]
         for step, j in self.drawn.items():
             size = np.dtype(self.program.steps[step].dtype).itemsize
-            text.append(f"g{step} = scratch({BLOCK * size})")
+            text.append(f"g{step} = scratch({max(BLOCK, LINES * self.rows) * size})")
             if self.modes[j] == "t":
-                text.append(f"h{step} = scratch({ROWS * PITCH * size})")
+                text.append(f"h{step} = scratch({self.rows * PITCH * size})")
         text.append("for a in range(R):")
         text.append(f"    store('a', np.int64, q, {words.axes} + R + a, 0)")
         text.append("for box in range(boxes):")
@@ -248,8 +254,8 @@ class _Writer:
             yield f"    r{j} = {self._move(j, f'r{j}', f'e{j}')}"
 
     def _tiles(self) -> Iterator[str]:
-        yield f"for i0 in range(0, m, {ROWS}):"
-        yield f"    h = min({ROWS}, m - i0)"
+        yield f"for i0 in range(0, m, {self.rows}):"
+        yield f"    h = min({self.rows}, m - i0)"
         yield f"    for j0 in range(0, n, {COLUMNS}):"
         yield f"        w = min({COLUMNS}, n - j0)"
         for j in self._turned():
@@ -276,19 +282,33 @@ class _Writer:
     def _turn(self, j: int) -> Iterator[str]:
         """Fill a tile buffer, reading along the operand's own contiguous axis."""
         size = self.sizes[j]
-        yield f"t{j} = ahead(p{j}, i0 * {size} + j0 * d{j})"
-        yield "for j in range(w):"
-        yield "    for i in range(h):"
-        yield f"        store('b', {self.types[j]}, b{j}, i * {PITCH} + j, load('in', {self.types[j]}, t{j}, i))"
-        yield f"    t{j} = ahead(t{j}, d{j})"
+        name = self.types[j]
+        yield f"for j1 in range(0, w, {LINES}):"
+        yield f"    t{j} = ahead(p{j}, i0 * {size} + (j0 + j1) * d{j})"
+        lines = [f"load('in', {name}, ahead(t{j}, {line} * d{j}), i)" for line in range(LINES)]
+        yield from _indent(self._scatter("b", name, f"b{j}", lines, f"load('in', {name}, ahead(t{j}, j * d{j}), i)"))
 
     def _turn_drawn(self, step: int, j: int) -> Iterator[str]:
         """Draw a tile of random numbers along their own consecutive indices."""
         name = type_name(np.dtype(self.program.steps[step].dtype))
-        yield "for j in range(w):"
-        yield f"    {self._fill(step, f'g{step}', 'h', f'p{j} + i0 + (j0 + j) * d{j}')}"
+        size = np.dtype(self.program.steps[step].dtype).itemsize
+        yield f"for j1 in range(0, w, {LINES}):"
+        yield f"    for j in range(min({LINES}, w - j1)):"
+        start = f"p{j} + i0 + (j0 + j1 + j) * d{j}"
+        yield f"        {self._fill(step, f'ahead(g{step}, j * {self.rows * size})', 'h', start)}"
+        lines = [f"load('b', {name}, g{step}, {line * self.rows} + i)" for line in range(LINES)]
+        yield from _indent(self._scatter("c", name, f"h{step}", lines, f"load('b', {name}, g{step}, j * {self.rows} + i)"))
+
+    def _scatter(self, scope: str, name: str, buffer: str, lines: list[str], line: str) -> Iterator[str]:
+        """Write lines as columns of a tile buffer, so many at a time that cache lines are filled."""
+        yield f"if j1 + {LINES} <= w:"
         yield "    for i in range(h):"
-        yield f"        store('c', {name}, h{step}, i * {PITCH} + j, load('b', {name}, g{step}, i))"
+        for number, value in enumerate(lines):
+            yield f"        store('{scope}', {name}, {buffer}, i * {PITCH} + (j1 + {number}), {value})"
+        yield "else:"
+        yield "    for j in range(w - j1):"
+        yield "        for i in range(h):"
+        yield f"            store('{scope}', {name}, {buffer}, i * {PITCH} + j1 + j, {line})"
 
     def _fill(self, step: int, buffer: str, length: str, start: str) -> str:
         """Draw consecutive random numbers into a buffer."""

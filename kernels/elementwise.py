@@ -207,6 +207,13 @@ def run(program: Program, operands: Sequence[Any], shape: tuple[int, ...], out: 
     return out
 
 
+def ready(program: Program, operands: Sequence[Any], shape: tuple[int, ...], out: Array | None = None) -> bool:
+    """Whether `run` would compile nothing: it has run on such a layout, or the kernel is on disk."""
+    operands = as_declared(program, operands)
+    out = _empty(program, operands, shape, program.dtype_of(program.outputs[0])) if out is None else out
+    return compile.ready(program, _loops(program, operands, shape, out)[0])
+
+
 def _call(program: Program, operands: Sequence[Any], shape: tuple[int, ...], out: Array) -> _Call:
     key = (id(program), layout_of(program, operands), out.shape, out.strides)
     call = _calls.get(key)

@@ -135,6 +135,19 @@ def supported(program: Program, reduction: str) -> bool:
     return compile.supported(program) and REDUCTIONS[reduction].code(operand) is not None
 
 
+def ready(program: Program, reduction: str) -> bool:
+    """Whether `run` on contiguous operands would compile nothing."""
+    operand = program.dtype_of(program.outputs[0])
+    masked = REDUCTIONS[reduction].family != "arg" and len(program.outputs) > 1
+    fold = reduce_code.source(Fold(reduction, operand.name, masked, False))
+    return (
+        supported(program, reduction)
+        and (not program.steps or compile.ready(program))
+        and cache.ready(fold)
+        and cache.ready(LOOPS.format(name="along"))
+    )
+
+
 @dataclass(slots=True)
 class _Plan:
     """What is remembered of one program, reduction, layout and grid."""
