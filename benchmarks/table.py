@@ -57,8 +57,8 @@ def _head(machine: dict[str, Any], date: str) -> Iterator[str]:
     yield f"commit {machine['commit']}.\n"
     yield "Wall and CPU seconds are medians after a warm-up, everybody in turns. Memory is the most that the process"
     yield "held above what it held before the first run. Times: how often gpuarray's wall or CPU seconds fit. Load: the"
-    yield "machine's load average before and after the row; where it is above the number of cores, others were at work, and"
-    yield "CPU seconds say more.\n"
+    yield "machine's load average before and after the row. Where it is above the number of cores others were at work,"
+    yield "and CPU seconds say more.\n"
 
 
 def _table(reports: Iterable[Report]) -> Iterator[str]:
