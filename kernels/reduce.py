@@ -137,15 +137,14 @@ def supported(program: Program, reduction: str) -> bool:
 
 def ready(program: Program, reduction: str) -> bool:
     """Whether `run` on contiguous operands would compile nothing."""
+    if not supported(program, reduction):
+        return False
     operand = program.dtype_of(program.outputs[0])
     masked = REDUCTIONS[reduction].family != "arg" and len(program.outputs) > 1
-    fold = reduce_code.source(Fold(reduction, operand.name, masked, False))
-    return (
-        supported(program, reduction)
-        and (not program.steps or compile.ready(program))
-        and cache.ready(fold)
-        and cache.ready(LOOPS.format(name="along"))
-    )
+    modules = [reduce_code.source(Fold(reduction, operand.name, masked, False)), LOOPS.format(name="along")]
+    if program.steps or len(program.outputs) > 1:
+        modules.append(compile.source(program, compile.contiguous(program)))
+    return all(map(cache.ready, modules))
 
 
 @dataclass(slots=True)
