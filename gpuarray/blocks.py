@@ -14,7 +14,7 @@ from gpuarray.array import NDArray, asarray, check_dtype
 from gpuarray.axes import ordered_axes, permuted, with_new_axes, without_axes
 from gpuarray.errors import BlockFunctionError, ChunkError
 from gpuarray.graph.blocks import MapBlocks
-from gpuarray.graph.grid import Chunks, Lengths
+from gpuarray.graph.grid import MANY, Chunks, Lengths
 from gpuarray.graph.node import Node
 from gpuarray.manipulation import broadcast_shapes
 
@@ -153,6 +153,11 @@ def common_cut(shape: tuple[int, ...], cuts: list[Chunks]) -> Chunks:
         along = list(dict.fromkeys(c[-back] for c in cuts if len(c) >= back and c[-back].total == n))
         if len(along) == 1 or not along:
             made.append(along[0] if along else Lengths.regular(n, n))
+        elif sum(map(len, along)) > MANY:
+            raise ChunkError(
+                f"inputs cut into {' and '.join(f'{len(c):,}' for c in along)} chunks along an axis of {n:,} "
+                "elements are too many to cut alike; .rechunk() one as the other, or both into longer chunks"
+            )
         else:
             made.append(Lengths.between(sorted({e for c in along for e in c.edges()})) if n else along[0])
     return tuple(made)

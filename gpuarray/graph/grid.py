@@ -18,6 +18,10 @@ Region: TypeAlias = tuple[range, ...]
 Shape: TypeAlias = tuple[int, ...]
 
 
+MANY = 1_000_000
+"""Chunks along an axis above which their lengths are not listed one by one."""
+
+
 class Lengths(Sequence[int]):
     """The lengths of the chunks along one axis; equal ones take no memory, however many there are.
 
@@ -54,6 +58,25 @@ class Lengths(Sequence[int]):
     @classmethod
     def between(cls, edges: Iterable[int]) -> Lengths:
         return cls.of(b - a for a, b in pairwise(edges))
+
+    @classmethod
+    def joined(cls, parts: Iterable[Lengths]) -> Lengths:
+        """Cuts end to end; so many that listing them would take long are cut evenly instead.
+
+        >>> Lengths.joined([Lengths.regular(4, 2), Lengths.regular(3, 2)])
+        (2, 2, 2, 1)
+        """
+        some = [p for p in parts if p.total]
+        if not some:
+            return cls.regular(0, 1)
+        *before, last = some
+        total, step = sum(p.total for p in some), some[0].step
+        ends = last.step == step or (len(last) == 1 and last.total <= step)
+        if step and ends and all(p.step == step and not p.total % step for p in before):
+            return cls.regular(total, step)
+        if sum(map(len, some)) > MANY:
+            return cls.regular(total, max(p.largest for p in some))
+        return cls.of(n for p in some for n in p)
 
     def edge(self, k: int) -> int:
         """Where chunk `k` begins; ``edge(len(self))`` is the end."""

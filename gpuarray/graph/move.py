@@ -50,8 +50,7 @@ class Concat(Node):
             self.offsets.append(self.offsets[-1] + i.shape[axis])
         first = inputs[0]
         self.shape = (*first.shape[:axis], self.offsets[-1], *first.shape[axis + 1 :])
-        pieces = [n for i in inputs if i.shape[axis] for n in i.chunks[axis]] or [0]
-        self.chunks = (*first.chunks[:axis], Lengths.of(pieces), *first.chunks[axis + 1 :])
+        self.chunks = (*first.chunks[:axis], Lengths.joined(i.chunks[axis] for i in inputs), *first.chunks[axis + 1 :])
 
     @property
     def label(self) -> str:

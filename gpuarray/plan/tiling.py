@@ -156,6 +156,11 @@ class Tiling:
             return lengths
         if unit.step and lengths.step and lengths.step % unit.step == 0:
             return lengths
+        if unit.step and lengths.step:  # without listing the edges: there may be a billion
+            if lengths.step <= unit.step:
+                return unit
+            if len(lengths) > MOST:
+                return Lengths.regular(lengths.total, lengths.step // unit.step * unit.step)
         edges = np.asarray(unit.edges())
         at = edges[np.searchsorted(edges, lengths.edges()[1:-1], side="right") - 1]
         return Lengths.between(sorted({0, *(int(e) for e in at), lengths.total}))
