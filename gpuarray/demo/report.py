@@ -69,9 +69,7 @@ def memory(watch: Watch, limit: int, excess: bool) -> None:
 
 def findings(found: Sequence[Finding]) -> None:
     """How far the results are from those of the loop in NumPy."""
-    fine = all(f.fine for f in found)
-    print(
-        f"check       {'passed' if fine else 'FAILED'}: largest differences from a plain NumPy loop over the files, float64"
-    )
+    verdict = "passed" if all(f.fine for f in found) else "FAILED"
+    print(f"check       {verdict}: largest differences from a plain NumPy loop over the files, float64")
     for f in found:
         print(f"            {f.name:<16}{f.largest:.1e}  {'<=' if f.fine else 'MORE THAN'} {f.allowed:.1e}")

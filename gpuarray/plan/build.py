@@ -173,7 +173,9 @@ def build(
     """Plan a run that hands every root to its sink, or keeps it where the sink is None.
 
     `limit` is what the run may hold, `reserved` the part of it that the sinks hold already. `in_place`: tasks compute
-    in the memory that sinks are in, and so straight into them. Raises MemoryLimitError, with the numbers, where that is not enough.
+    in the memory that sinks are in, and so straight into them.
+
+    Raises MemoryLimitError, with the numbers, where the limit is not enough.
     """
     if reserved > limit:
         raise MemoryLimitError(
