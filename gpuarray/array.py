@@ -17,7 +17,7 @@ from gpuarray.errors import ImplicitComputeError, UnsupportedDTypeError
 from gpuarray.graph.grid import Chunks, Lengths
 from gpuarray.graph.leaves import Const, Source
 from gpuarray.graph.move import Rechunk
-from gpuarray.graph.node import Node, mark_origin
+from gpuarray.graph.node import Flat, Node, flatten, mark_origin, unflatten
 from gpuarray.installed import Installed
 from gpuarray.readers import ArrayReader
 
@@ -228,6 +228,9 @@ class NDArray(Installed):
             )
         return operator.index(self._scalar("index")[()])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (flatten(self._node),)
+
     def __hash__(self) -> int:
         raise TypeError("unhashable type: 'NDArray'")
 
@@ -249,6 +252,10 @@ class NDArray(Installed):
         if not self.shape:
             raise TypeError("iteration over an array without dimensions")
         return (self[i] for i in range(self.shape[0]))
+
+
+def _unpickled(flat: Flat) -> NDArray:
+    return NDArray(unflatten(flat))
 
 
 def as_node(obj: Any, like: np.dtype[Any] | None = None) -> Node:

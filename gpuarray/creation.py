@@ -49,7 +49,11 @@ def full(shape: Shape, fill_value: Any, dtype: Any = None, *, chunks: Chunks = "
 
         values = asarray(fill_value, dtype=dtype)
         return NDArray(broadcast(fitted(values.node, lengths), lengths)).rechunk(chunks)
-    value = np.asarray(fill_value if dtype is None else np.asarray(fill_value).astype(dtype))
+    value = np.asarray(fill_value)
+    if dtype is not None:
+        check_dtype(np.dtype(dtype))
+        # a Python integer that does not fit is an error, as it is to NumPy
+        value = np.full((), fill_value if isinstance(fill_value, int) else value, dtype)
     check_dtype(value.dtype)
     node: Node = Select(lengths, (), Const.of(value, value.dtype))
     return recut(node, normalize_chunks(chunks, lengths, value.dtype))
@@ -165,6 +169,8 @@ def arange(
     given = [np.asarray(v).dtype for v in (start, stop, step)]
     if _integers(start, stop, step):
         start, stop, step = int(start), int(stop), int(step)  # which do not wrap around
+        if any(not -(2**63) <= n < 2**64 for n in (start, stop, step)):
+            raise ValueError(f"arange({start}, {stop}, {step}): no integer dtype holds more than 64 bits")
     if step == 0:
         raise ZeroDivisionError("arange with step=0 never ends; give a step that is not zero")
     length = (stop - start) / step

@@ -127,6 +127,9 @@ def into(out: Any, made: NDArray, casting: Any = "same_kind", where: Any = True)
 
 # The functions.
 
+CASTINGS = ("no", "equiv", "safe", "same_kind", "unsafe")
+"""NumPy's names for the casts that are allowed."""
+
 PRIVATE = {"cast", "integer_power", "where", "clip", "round", "angle", "nan_to_num"}
 """Rows whose functions need other arguments (`gpuarray.numeric` has them) or that are for the graph alone."""
 
@@ -188,6 +191,8 @@ def function(row: Elementwise) -> Callable[..., NDArray]:
             *args, out = args  # type: ignore[assignment]  # NumPy takes it by position too
         if len(args) != nin:
             raise TypeError(f"{name}() takes {nin} array{'s' if nin > 1 else ''}, got {len(args)}")
+        if casting not in CASTINGS:
+            raise ValueError(f"casting={casting!r} is no rule; write one of {', '.join(map(repr, CASTINGS))}")
         return into(out, apply(name, *args, dtype=dtype, casting=casting), casting, where)
 
     names = ("x",) if nin == 1 else tuple(f"x{k + 1}" for k in range(nin))

@@ -91,7 +91,8 @@ def is_mask(k: Any) -> bool:
 
 def check_position(i: int, n: int, axis: int) -> int:
     if not -n <= i < n:
-        raise IndexError(f"index {i} is out of bounds for axis {axis} with size {n}; it must lie in [{-n}, {n - 1}]")
+        rule = f"it must lie in [{-n}, {n - 1}]" if n else "an empty axis has no elements"
+        raise IndexError(f"index {i} is out of bounds for axis {axis} with size {n}; {rule}")
     return i % n
 
 

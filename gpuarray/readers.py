@@ -51,9 +51,6 @@ class KeptReader:
             out[at] = self.chunks.on_host((leaf.stage, leaf.output, number))[0][inside or ...]
         return out
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> KeptReader:
-        return self  # kept chunks never change
-
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError(
             f"a persisted array of shape {self.leaf.shape} cannot be pickled: its chunks live in this process's memory "

@@ -16,7 +16,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -125,6 +125,29 @@ def toposort(*roots: Node) -> list[Node]:
             stack.append((node, True))
             stack.extend((i, False) for i in reversed(node.inputs) if i not in order)
     return list(order)
+
+
+Flat: TypeAlias = list[tuple[type[Node], tuple[Any, ...]]]
+"""A graph as a list, inputs before readers; an argument that is a node is its `Ref`."""
+
+
+class Ref(int):
+    """The place of a node in a flat graph."""
+
+
+def flatten(root: Node) -> Flat:
+    """A graph without nesting: pickling a long chain of nodes as they are would exceed Python's recursion limit."""
+    order = toposort(root)
+    place = {node: Ref(k) for k, node in enumerate(order)}
+    return [(type(n), tuple(place.get(a, a) if isinstance(a, Node) else a for a in n.args)) for n in order]
+
+
+def unflatten(flat: Flat) -> Node:
+    """The graph that `flatten` was given."""
+    made: list[Node] = []
+    for kind, args in flat:
+        made.append(kind(*(made[a] if isinstance(a, Ref) else a for a in args)))
+    return made[-1]
 
 
 def rewrite(rule: Callable[[Node], Node | None], *roots: Node) -> tuple[Node, ...]:

@@ -131,8 +131,8 @@ def last_uses(block: Block) -> list[list[Value]]:
     at = {v: k for k, v in enumerate(order)}
     last = dict(at)
     for value in reversed(order):
+        until = last[value] if is_view(value[0], block.values[value]) else at[value]
         for i in block.values[value]:
-            until = last[value] if is_view(value[0], block.values[value]) else at[value]
             last[i] = max(last[i], until)
     for value in block.wanted:
         _keep(block, value, last, len(order))

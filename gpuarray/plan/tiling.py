@@ -30,6 +30,8 @@ SMALL = 512 * 1024
 """Elements below which a task is put together with its neighbours: under a millisecond of work."""
 TINY = 64
 """Elements of a task that is nothing but overhead."""
+LONG = 2**29
+"""Elements above which a task is split, though it needs no memory: Ctrl-C and the progress bar wait for tasks."""
 MOST = 10_000
 """Tasks that are looked at one by one before a run."""
 UNEVEN = (Concat, Reshape, Compress, Scatter)
@@ -125,6 +127,7 @@ class Tiling:
         grid = self.put_together(grid)
         grid = self.split_while(grid, lambda g: self.bytes(g) > self.budget.hard)
         grid = self.split_while(grid, self.too_few, keep_reads=True)
+        grid = self.split_while(grid, lambda g: self.size(g) > LONG, keep_reads=True)
         grid = self.split_while(grid, lambda g: self.bytes(g) > self.budget.soft, keep_reads=True)
         return self.align_reads(grid)
 

@@ -6,9 +6,19 @@ A message holds the value, the rule and the way out. Nothing may hang, fail insi
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import copy
+import gc
+import os
+import pickle
+import shutil
 import signal
+import subprocess
+import sys
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,6 +96,12 @@ SHAPES = [
     ("ga.zeros(10**30)", ValueError, "1000000000000000000000000000000 2**63 - 1"),
     ("ga.zeros((10**10, 10**10))", ValueError, "10000000000 2**63 - 1"),
     ("ga.zeros((2**40, 2**40, 0))", ValueError, "1099511627776 2**63 - 1"),
+    ("ga.arange(10**30)", ValueError, "1000000000000000000000000000000 64 bits"),
+    ("ga.full(3, 300, dtype='u1')", OverflowError, "300 uint8"),
+    ("ga.add(v, 1, casting='bogus')", ValueError, "'bogus' same_kind unsafe"),
+    ("ga.ones((0, 3))[0]", IndexError, "0 axis 0 size 0 empty"),
+    ("ga.ones((0, 3)).max()", ValueError, "zero-size (0, 3)"),
+    ("ga.ones((0, 3)).argmin(axis=0)", ValueError, "empty (0, 3)"),
     ("ga.zeros(-1)", ValueError, "negative -1"),
     ("ga.zeros((2, -3))", ValueError, "negative -3"),
     ("ga.zeros(2.0)", TypeError, "2.0 integer"),
@@ -306,6 +322,166 @@ def test_taken_as_numpy_takes_it(code: str, expected: str) -> None:
     wanted = eval(expected, {"np": np})
     np.testing.assert_array_equal(got, wanted)
     assert got.dtype == wanted.dtype
+
+
+REDUCTIONS = ["sum", "prod", "any", "all", "min", "max", "argmin", "argmax", "mean", "std", "ptp", "nansum", "nanmin"]
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+@pytest.mark.parametrize("axis", [None, 0, 1, 2])
+@pytest.mark.filterwarnings("ignore:(Mean of empty|Degrees of freedom|invalid value|All-NaN)")
+def test_axes_of_length_zero(name: str, axis: int | None) -> None:
+    a = np.ones((2, 0, 3))
+    views = [
+        lambda a: a,
+        lambda a: a[::-1, :, 1:],
+        lambda a: a.T,
+        lambda a: a[:, [], :] + 1,
+        lambda a: a.swapaxes(0, 1),
+    ]
+    for view in views:
+        try:
+            wanted = getattr(np, name)(view(a), axis=axis)
+        except ValueError:
+            with pytest.raises(ValueError, match=r"zero-size|empty"):
+                getattr(ga, name)(view(ga.asarray(a, chunks=1)), axis=axis).compute()
+        else:
+            got = getattr(ga, name)(view(ga.asarray(a, chunks=1)), axis=axis).compute()
+            np.testing.assert_array_equal(got, wanted)
+            assert got.dtype == wanted.dtype
+
+
+def test_a_function_never_changes_what_others_read() -> None:
+    def worse(block: Any) -> Any:
+        block += 1
+        return block
+
+    mine = np.ones((6, 6))
+    for x in (ga.asarray(mine, chunks=3), ga.asarray(mine, chunks=3).persist(), ga.ones((6, 6), chunks=3) * 1):
+        y = ga.map_blocks(worse, x, dtype=float)
+        with pytest.raises(ga.errors.BlockFunctionError, match=r"read-only.*block\.copy\(\)"):
+            ga.compute(x, y)
+        assert (x.compute() == 1).all()
+        assert (mine == 1).all()
+    with ga.config.set(device="fake"):  # whose memory cannot be made read-only
+        x = (ga.ones((6, 6), chunks=3) * 1).persist()
+        assert (ga.map_blocks(worse, x, dtype=float).compute() == 2).all()
+        assert (x.compute() == 1).all()
+
+
+def test_results_are_nobodys_memory() -> None:
+    mine = np.arange(6.0)
+    x = ga.asarray(mine)
+    for y in (x, x.persist(), x[::-1], ga.map_blocks(lambda b: b, x, dtype=float)):
+        y.compute()[:] = 7
+    np.testing.assert_array_equal(mine, np.arange(6.0))
+
+
+@pytest.mark.parametrize("way", ["pickle", "copy", "deepcopy"])
+def test_copies(way: str) -> None:
+    mine = np.arange(6.0)
+    x = ga.asarray(mine, chunks=2)[::-1] + ga.random.default_rng(0).random(6) * ga.asarray(mine).sum()
+    made = {"pickle": lambda a: pickle.loads(pickle.dumps(a)), "copy": copy.copy, "deepcopy": copy.deepcopy}[way](x)
+    np.testing.assert_array_equal(made.compute(), x.compute())
+    assert made.chunks == x.chunks
+    before = x.compute()
+    made[0] = 99
+    np.testing.assert_array_equal(x.compute(), before)
+    if way == "pickle":  # it does not look at the original's data
+        made = pickle.loads(pickle.dumps(x))
+        mine[:] = 0
+        np.testing.assert_array_equal(made.compute(), before)
+
+
+def test_copies_of_what_is_kept() -> None:
+    x = ga.arange(6, chunks=2).persist()
+    y, z = copy.deepcopy(x), copy.copy(x)
+    del x
+    gc.collect()
+    np.testing.assert_array_equal((y + z).compute(), np.arange(0, 12, 2))
+
+
+def test_deep_graphs() -> None:
+    x = ga.ones(3)
+    with in_time(60):
+        for _ in range(20_000):
+            x = x + 1
+        y = pickle.loads(pickle.dumps(x))
+        assert float(x.sum()) == float(copy.deepcopy(y).sum()) == 60_003
+
+
+def test_wide_graphs() -> None:
+    parts = [ga.full(3, i) for i in range(5000)]
+    with in_time(30):
+        assert float(ga.concatenate(parts).sum()) == 3 * 4999 * 2500
+        np.testing.assert_array_equal(ga.stack(parts)[::1000, 0].compute(), np.arange(0, 5000, 1000))
+
+
+def test_many_threads_compute_at_once() -> None:
+    x = ga.ones((300, 300), chunks=50) + 1
+    with ThreadPoolExecutor(8) as pool, in_time(60):
+        sums = list(pool.map(lambda k: float((x * k).sum()), range(32)))
+    assert sums == [180_000.0 * k for k in range(32)]
+
+
+def test_threads_that_compile_the_same_kernel(tmp_path: Path) -> None:
+    x = ga.arange(200_000, chunks=50_000) * 1.0
+    with ga.config.set(compile="always", cache_directory=tmp_path, threads=3), in_time(60):
+        run = contextvars.copy_context
+        with ThreadPoolExecutor(4) as pool:
+            sums = [pool.submit(run().run, lambda: float((x * 2 + 3).sum())) for _ in range(4)]
+            assert {s.result() for s in sums} == {200_000 * 199_999 + 600_000.0}
+
+
+@pytest.mark.parametrize("damage", ["garbage", "a file", "unwritable"])
+def test_a_cache_folder_that_is_no_use(tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "cache"
+    code = f"""
+import gpuarray as ga
+ga.config.set(compile="always", cache_directory={str(folder)!r}, progress=False)
+print(float((ga.arange(100_000, chunks=30_000) * 2.0 + 1).sum()))
+"""
+    if damage == "a file":
+        folder.write_text("no folder")
+    else:
+        folder.mkdir()
+        if damage == "garbage":
+            subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+            files = [f for f in folder.rglob("*") if f.is_file()]
+            assert files
+            for file in files:
+                file.write_bytes(b"garbage" * 100)
+        else:
+            folder.chmod(0o555)
+    command = [sys.executable, "-c", code]
+    if damage == "unwritable" and os.access(folder, os.W_OK):  # root may write anywhere, until it gives that up
+        if shutil.which("setpriv") is None:
+            pytest.skip("permissions do not hold for this user")
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("10000000000.0\n", "")
+    if damage == "unwritable":
+        assert list(folder.iterdir()) == []
+
+
+def test_settings_that_change_between_building_and_computing() -> None:
+    x = ga.arange(10**6, chunks=1000)
+    y = x + 1
+    with ga.config.set(threads=1, host_memory="1 MB", chunk_bytes=10):
+        assert int(y.sum()) == 500_000_500_000
+        assert y.chunks == x.chunks
+
+
+def test_kept_chunks_outlive_their_executor() -> None:
+    with ga.config.set(host_memory="1 MB"):
+        x = (ga.arange(10**6, chunks=1000) + 1).persist()  # eight times what fits: spilled
+        assert int(x.sum()) == 500_000_500_000
+    for k in range(2, 14):
+        with ga.config.set(host_memory=f"{k} MB"):
+            assert int(ga.ones(1000, dtype=int, chunks=10).sum()) == 1000
+    with ga.config.set(host_memory="1 MB"):
+        assert int(x.sum()) == 500_000_500_000
+    assert int((x * 2).max()) == 2_000_000
 
 
 def test_no_arrays_are_no_results() -> None:
