@@ -116,7 +116,7 @@ def _memory(axes: Any, watch: Watch, limit: int, grid: Grid) -> None:
     axes.set_ylabel("memory, MiB")
     title = f"{format_bytes(grid.nbytes)} of data, {format_bytes(watch.peak)} of memory"
     axes.set_title(title, fontsize=11, loc="left")
-    axes.legend(loc="lower right", bbox_to_anchor=(1.01, 0.995), ncols=2, frameon=False, fontsize=9)
+    axes.legend(loc="lower right", frameon=True, framealpha=0.9, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
 
 
