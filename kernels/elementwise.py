@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpuarray.kernels import cache, compile
-from gpuarray.kernels.compile import Template, Words
+from gpuarray.kernels.compile_code import MAX_TURNED, Template, Words, drawn, rereads
 from gpuarray.kernels.program import Program
 from gpuarray.kernels.row import as_scalar
 
@@ -88,7 +88,7 @@ def turn(program: Program, loops: Loops, first: int = 0) -> int | None:
 def _turnable(program: Program) -> list[tuple[int, int]]:
     """The moving values that tile buffers can turn, each with its unit step: arrays, and indices of random numbers."""
     words = Words.of(program)
-    indices = set(compile.drawn(program).values())
+    indices = set(drawn(program).values())
     units = ((j, k, program.inputs[k].kind == "array") for j, k in enumerate(words.moving, words.outputs))
     return [(j, program.dtype_of(k).itemsize if array else 1) for j, k, array in units if array or k in indices]
 
@@ -102,7 +102,7 @@ def modes(program: Program, steps: Sequence[int], across: Sequence[int] | None) 
     for j, k in enumerate(words.moving, words.outputs):
         unit = program.dtype_of(k).itemsize if program.inputs[k].kind == "array" else 1
         letters[k] = {unit: "u", -unit: "r", 0: "c"}.get(steps[j], "s")
-        fits = j in turnable and across is not None and across[j] == unit and turned < compile.MAX_TURNED
+        fits = j in turnable and across is not None and across[j] == unit and turned < MAX_TURNED
         if letters[k] == "s" and fits:
             letters[k] = "t"
             turned += 1
@@ -322,9 +322,9 @@ def _order(array: Array) -> tuple[int, ...]:
 
 def _overlap(program: Program, operand: Array, out: Array) -> bool:
     """Whether writing `out` may change what is yet to be read (the same elements in the same places are no harm)."""
-    if compile.rereads(program):
-        return bool(np.may_share_memory(operand, out))
-    if operand.shape == out.shape and operand.strides == out.strides and operand.dtype == out.dtype:
-        if operand.__array_interface__["data"] == out.__array_interface__["data"]:
-            return False
-    return bool(np.may_share_memory(operand, out))
+    if not np.may_share_memory(operand, out):
+        return False
+    same = operand.shape == out.shape and operand.strides == out.strides and operand.dtype == out.dtype
+    if same and operand.__array_interface__["data"] == out.__array_interface__["data"]:
+        return rereads(program)
+    return True

@@ -22,5 +22,5 @@ for _function in _functions(scalar).values():
 _NAMES = _functions(scalar) | _functions(philox)
 _NAMES |= {name: value for name, value in vars(intrinsics).items() if type(value).__name__ == "_Intrinsic"}
 globals().update(_NAMES)
-__all__ = sorted(_NAMES)  # noqa: PLE0605
+__all__ = sorted(_NAMES)
 assert philox_cpu.VERSION == philox.VERSION

@@ -7,8 +7,8 @@ directions compute the same bits:
     across  a tile of neighbouring cells at a time, one element of each in a vector
 
 What the state of a block is, to the bit: its n elements in C order fall into W lanes, element k into lane k mod W; W is
-32, or 8 below 128 elements, or 1 below 16. Lanes merge in halves: lane l with lane l + W/2, and so on. For the moments of
-a block this is done twice: for the mean, and for the squares of the deviations from it.
+32, or 8 below 128 elements, or 1 below 16. Lanes merge in halves: lane l with lane l + W/2, and so on. For the moments
+of a block this is done twice: for the mean, and for the squares of the deviations from it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,6 @@ import numpy as np
 
 from gpuarray.kernels.reductions import REDUCTIONS
 from gpuarray.kernels.row import type_name
-
-FOLD_WORDS = 14
-"""Words of a fold's table: what to do, x, z, first row, count, pitch of x, of z, lanes, W, cells, tile, two states to
-merge, and the state to make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +157,7 @@ class _Writer:
         Several rows of lanes at a time, so that a lane is loaded and stored once for as many elements.
         """
         fetch = [line for s, line in enumerate(self._load("s", "lanes", tile="32")) if s in values]
-        keep = [
-            f"store('a', {self.types[s]}, ahead(lanes, {32 * self.ends[s]}), j, s{s})" for s in values
-        ]
+        keep = [f"store('a', {self.types[s]}, ahead(lanes, {32 * self.ends[s]}), j, s{s})" for s in values]
         yield "done = 0"
         yield "if W == 32:"
         yield "    width = opaque(32)"
@@ -181,7 +175,9 @@ class _Writer:
 
     def _step(self) -> list[str]:
         """Take the element into the state ``s``."""
-        lines = [f"u{s} = {name}({text})" for s, (name, text) in enumerate(zip(self.types, self._update(), strict=True))]
+        lines = [
+            f"u{s} = {name}({text})" for s, (name, text) in enumerate(zip(self.types, self._update(), strict=True))
+        ]
         return lines + [f"s{s} = u{s}" for s in range(len(self.types))]
 
     def _add_along(self) -> Iterator[str]:
@@ -255,7 +251,7 @@ class _Writer:
 
     def _passes(self) -> tuple[tuple[int, ...], list[str], list[str]]:
         """The values that the first pass adds to, and what the passes do with an element; the mean is `mean`."""
-        count, mean, m2 = self.types
+        _, mean, m2 = self.types
         take, part = f"{mean}(x)", self._square()
         first = []
         if self.fold.masked:
@@ -294,7 +290,8 @@ class _Writer:
         yield "while V > 1:"
         yield "    V >>= 1"
         yield "    for j in range(V):"
-        yield f"        store('a', {name}, {place}, j, load('a', {name}, {place}, j) + load('a', {name}, {place}, j + V))"
+        yield f"        y = load('a', {name}, {place}, j) + load('a', {name}, {place}, j + V)"
+        yield f"        store('a', {name}, {place}, j, y)"
 
     def _moments_across(self) -> Iterator[str]:
         count, mean, m2 = self.types
@@ -351,4 +348,5 @@ class _Writer:
         for s in values:
             left, right = (f"ahead({base}, tile * {self.ends[s]})" for base in ("lane", "other"))
             name = self.types[s]
-            yield f"            store('a', {name}, {left}, j, load('a', {name}, {left}, j) + load('a', {name}, {right}, j))"
+            yield f"            y = load('a', {name}, {left}, j) + load('a', {name}, {right}, j)"
+            yield f"            store('a', {name}, {left}, j, y)"

@@ -1,8 +1,8 @@
 """The loops of compiled reductions around evaluator and fold, the same for every program and reduction.
 
-`along` and `across` take the address of a table of words (`FIELDS`, then lists). For each block of elements they call the
-evaluator, which fills a buffer with the block, and the fold (`gpuarray.kernels.reduce_code`), which reduces the buffer to
-a state; they merge states in binary trees and write them to the state arrays.
+`along` and `across` take the address of a table of words (`FIELDS`, then lists). For each block of elements they call
+the evaluator, which fills a buffer with the block, and the fold (`gpuarray.kernels.reduce_code`), which reduces the
+buffer to a state; they merge states in binary trees and write them to the state arrays.
 
 A state of a tile of cells lies in `tile * cell_bytes` bytes, value by value. Importing this module imports Numba.
 """
@@ -16,6 +16,84 @@ from numba.extending import register_jitable
 
 from gpuarray.kernels.pointers import ahead, call, load, pointer, store
 
+FIELDS = (
+    "EVALUATE",  # address of the evaluator, or 0: read the one operand where it lies
+    "TABLE",  # address of the evaluator's table
+    "FOLD",  # addresses of the fold and of its table
+    "FOLD_TABLE",
+    "OUTERS",  # reduced axes around the cut one, and positions along them
+    "OUTER",
+    "KEEPS",  # axes of cells, and positions along them
+    "KEPT",
+    "LENGTH",  # units along the cut axis
+    "BLOCK",  # units of a block
+    "SIZE_WORD",  # where the evaluator's table wants the units, and times what
+    "SIZE_FACTOR",
+    "X",  # buffers: elements; masks or indices; lanes; a state; trees, with the bytes of each
+    "Z",
+    "LANES",
+    "STATE",
+    "COUNTERS",
+    "COUNTER_BYTES",
+    "CELLS",  # across: cells side by side, and how many at a time
+    "TILE",
+    "UNIT_BYTES",  # along: bytes of a unit where it is read
+    "MOVING",  # the evaluator's moving inputs
+    "CHUNK",  # units evaluated at once
+    "UNIT",  # elements of a unit
+    "OUTPUTS",  # the evaluator's outputs
+    "STATES",  # values of a state, and bytes of the state of one cell
+    "CELL_BYTES",
+    "FOLDED",  # across: whether the axis of the cells is itself reduced
+    "ONE",  # across: the state of a single cell, and behind it the tree of a row of cells
+    "Z_BYTES",  # bytes of a mask or an index
+    "HEADER",  # how many words these are; the lists follow
+)
+"""The first words of the loops' table."""
+(
+    EVALUATE,
+    TABLE,
+    FOLD,
+    FOLD_TABLE,
+    OUTERS,
+    OUTER,
+    KEEPS,
+    KEPT,
+    LENGTH,
+    BLOCK,
+    SIZE_WORD,
+    SIZE_FACTOR,
+    X,
+    Z,
+    LANES,
+    STATE,
+    COUNTERS,
+    COUNTER_BYTES,
+    CELLS,
+    TILE,
+    UNIT_BYTES,
+    MOVING,
+    CHUNK,
+    UNIT,
+    OUTPUTS,
+    STATES,
+    CELL_BYTES,
+    FOLDED,
+    ONE,
+    Z_BYTES,
+    HEADER,
+) = range(len(FIELDS))
+
+FOLD_FIELDS = (
+    *("OP", "FX", "FZ", "FIRST", "COUNT", "PITCH", "Z_PITCH", "LANES_AT", "WIDTH", "TILE_CELLS", "TILE_PITCH"),
+    *("MERGE_FROM", "MERGE_INTO", "RESULT"),
+)
+"""Words of a fold's table: what to do; where elements and masks or indices lie, the number of the first and how many,
+the bytes from one to the next (across); lanes and how many; cells of the tile, and of a whole tile; states to merge and
+to make."""
+(OP, FX, FZ, FIRST, COUNT, PITCH, Z_PITCH, LANES_AT, WIDTH, TILE_CELLS, TILE_PITCH, MERGE_FROM, MERGE_INTO, RESULT) = (
+    range(len(FOLD_FIELDS))
+)
 BEGIN, ADD, FINISH, MERGE = 0, 1, 2, 3
 """What a fold is asked to do."""
 
@@ -39,9 +117,9 @@ def copy(source, target, nbytes):
 @register_jitable
 def merge(fold, f, first, second):
     """Merge the state at `first` with the one at `second`, into `second`."""
-    put(pointer(f), 0, MERGE)
-    put(pointer(f), 11, first)
-    put(pointer(f), 12, second)
+    put(pointer(f), OP, MERGE)
+    put(pointer(f), MERGE_FROM, first)
+    put(pointer(f), MERGE_INTO, second)
     call(fold, f)
 
 
@@ -95,14 +173,14 @@ def advance(axes, lengths, counts, changes, values, width):
 @register_jitable
 def climb(fold, f, q, state, nbytes, places, lengths, counts, changes):
     """After the blocks of a row: merge them, and what lies outwards of every axis that is through."""
-    depth = word(q, 4)
-    moving = word(q, 21)
+    depth = word(q, OUTERS)
+    moving = word(q, MOVING)
     while True:
-        drain(fold, f, word(q, 16) + depth * word(q, 17), state, nbytes)
+        drain(fold, f, word(q, COUNTERS) + depth * word(q, COUNTER_BYTES), state, nbytes)
         if depth == 0:
             break
         depth -= 1
-        push(fold, f, word(q, 16) + depth * word(q, 17), state, nbytes)
+        push(fold, f, word(q, COUNTERS) + depth * word(q, COUNTER_BYTES), state, nbytes)
         c = word(counts, depth) + 1
         if c < word(lengths, depth):
             put(counts, depth, c)
@@ -138,12 +216,12 @@ def deliver(state, tile, cells, outs, steps, v0, sizes, ends, states):
 @register_jitable
 def evaluate_block(q, e, places, cut_steps, at, units):
     """Have the evaluator fill the buffer with `units` positions along the cut axis from `at` on."""
-    moving = word(q, 21)
-    first = 4 + 3 * word(q, 24)
+    moving = word(q, MOVING)
+    first = 4 + 3 * word(q, OUTPUTS)
     for k in range(moving):
         put(e, first + 3 * k, word(places, k) + at * word(cut_steps, k))
-    put(e, word(q, 10), units * word(q, 11))
-    call(word(q, 0), word(q, 1))
+    put(e, word(q, SIZE_WORD), units * word(q, SIZE_FACTOR))
+    call(word(q, EVALUATE), word(q, TABLE))
 
 
 @register_jitable
@@ -155,12 +233,12 @@ def lane_count(n):
 def along(words):
     """One cell at a time."""
     q = pointer(words)
-    evaluate, fold, f = word(q, 0), word(q, 2), word(q, 3)
-    e, g = pointer(word(q, 1)), pointer(f)
-    outers, keeps = word(q, 4), word(q, 6)
-    L, S, C, p = word(q, 8), word(q, 9), word(q, 22), word(q, 23)
-    moving, states, state, cell_bytes = word(q, 21), word(q, 25), word(q, 15), word(q, 26)
-    starts = ahead(q, 8 * word(q, 30))
+    evaluate, fold, f = word(q, EVALUATE), word(q, FOLD), word(q, FOLD_TABLE)
+    e, g = pointer(word(q, TABLE)), pointer(f)
+    outers, keeps = word(q, OUTERS), word(q, KEEPS)
+    L, S, C, p = word(q, LENGTH), word(q, BLOCK), word(q, CHUNK), word(q, UNIT)
+    moving, states, state, cell_bytes = word(q, MOVING), word(q, STATES), word(q, STATE), word(q, CELL_BYTES)
+    starts = ahead(q, 8 * word(q, HEADER))
     places = ahead(starts, 8 * (moving + states))
     cut_steps = ahead(places, 8 * moving)
     out_steps = ahead(cut_steps, 16 * moving)
@@ -172,15 +250,17 @@ def along(words):
     outer_lengths = ahead(keep_changes, 8 * keeps * (moving + states))
     outer_counts = ahead(outer_lengths, 8 * outers)
     outer_changes = ahead(outer_counts, 8 * outers)
-    counter = word(q, 16) + outers * word(q, 17)
+    counter = word(q, COUNTERS) + outers * word(q, COUNTER_BYTES)
     single = outers == 0 and L <= S
+    for a in range(outers + 1):
+        put(pointer(word(q, COUNTERS) + a * word(q, COUNTER_BYTES)), 0, 0)
     for a in range(keeps):
         put(keep_counts, a, 0)
-    for _ in range(word(q, 7)):
+    for _ in range(word(q, KEPT)):
         copy(starts, places, 8 * moving)
         for a in range(outers):
             put(outer_counts, a, 0)
-        for _ in range(word(q, 5)):
+        for _ in range(word(q, OUTER)):
             at = 0
             held = 0
             while at < L:
@@ -189,25 +269,25 @@ def along(words):
                     c = min(c, S - held)  # a block begins with lane 0
                 if evaluate != 0:
                     evaluate_block(q, e, places, cut_steps, at, c)
-                    first = word(q, 12)
+                    first = word(q, X)
                 else:
                     first = word(places, 0) + at * word(cut_steps, 0)
                 done = 0
                 while done < c:
                     if held == 0:
-                        put(g, 0, BEGIN)
-                        put(g, 8, lane_count(min(S, L - at - done) * p))
+                        put(g, OP, BEGIN)
+                        put(g, WIDTH, lane_count(min(S, L - at - done) * p))
                         call(fold, f)
                     take = min(S - held, c - done)
-                    put(g, 0, ADD)
-                    put(g, 1, first + done * word(q, 20))
-                    put(g, 2, word(q, 13) + done * p * word(q, 29))
-                    put(g, 4, take * p)
+                    put(g, OP, ADD)
+                    put(g, FX, first + done * word(q, UNIT_BYTES))
+                    put(g, FZ, word(q, Z) + done * p * word(q, Z_BYTES))
+                    put(g, COUNT, take * p)
                     call(fold, f)
                     held += take
                     done += take
                     if held == S or at + done == L:
-                        put(g, 0, FINISH)
+                        put(g, OP, FINISH)
                         call(fold, f)
                         if not single:
                             push(fold, f, counter, state, cell_bytes)
@@ -223,15 +303,15 @@ def along(words):
 def across(words):
     """A tile of cells at a time, neighbours along the axis that is walked across."""
     q = pointer(words)
-    evaluate, fold, f = word(q, 0), word(q, 2), word(q, 3)
-    e, g = pointer(word(q, 1)), pointer(f)
-    outers, keeps = word(q, 4), word(q, 6)
-    L, S, C, p = word(q, 8), word(q, 9), word(q, 22), word(q, 23)
-    moving, states, state, cell_bytes = word(q, 21), word(q, 25), word(q, 15), word(q, 26)
-    V, tile, folded, one = word(q, 18), word(q, 19), word(q, 27), word(q, 28)
+    evaluate, fold, f = word(q, EVALUATE), word(q, FOLD), word(q, FOLD_TABLE)
+    e, g = pointer(word(q, TABLE)), pointer(f)
+    outers, keeps = word(q, OUTERS), word(q, KEEPS)
+    L, S, C, p = word(q, LENGTH), word(q, BLOCK), word(q, CHUNK), word(q, UNIT)
+    moving, states, state, cell_bytes = word(q, MOVING), word(q, STATES), word(q, STATE), word(q, CELL_BYTES)
+    V, tile, folded, one = word(q, CELLS), word(q, TILE), word(q, FOLDED), word(q, ONE)
     row_counter = one + cell_bytes
     nbytes = tile * cell_bytes
-    starts = ahead(q, 8 * word(q, 30))
+    starts = ahead(q, 8 * word(q, HEADER))
     outs = ahead(starts, 8 * moving)
     places = ahead(outs, 8 * states)
     cut_steps = ahead(places, 8 * moving)
@@ -245,47 +325,50 @@ def across(words):
     outer_lengths = ahead(keep_changes, 8 * keeps * (moving + states))
     outer_counts = ahead(outer_lengths, 8 * outers)
     outer_changes = ahead(outer_counts, 8 * outers)
-    counter = word(q, 16) + outers * word(q, 17)
+    counter = word(q, COUNTERS) + outers * word(q, COUNTER_BYTES)
+    for a in range(outers + 1):
+        put(pointer(word(q, COUNTERS) + a * word(q, COUNTER_BYTES)), 0, 0)
+    put(pointer(row_counter), 0, 0)
     for a in range(keeps):
         put(keep_counts, a, 0)
-    for _ in range(word(q, 7)):
+    for _ in range(word(q, KEPT)):
         for v0 in range(0, V, tile):
             cells = min(tile, V - v0)
-            put(g, 9, cells)
-            put(g, 10, tile)
+            put(g, TILE_CELLS, cells)
+            put(g, TILE_PITCH, tile)
             for k in range(moving):
                 put(places, k, word(starts, k) + v0 * word(cell_steps, k))
             for a in range(outers):
                 put(outer_counts, a, 0)
             if evaluate != 0:
                 put(e, 0, cells)
-            for _ in range(word(q, 5)):
+            for _ in range(word(q, OUTER)):
                 for b in range(0, L, S):
                     u = min(S, L - b)
-                    put(g, 0, BEGIN)
-                    put(g, 8, lane_count(u * p))
+                    put(g, OP, BEGIN)
+                    put(g, WIDTH, lane_count(u * p))
                     call(fold, f)
                     for at in range(0, u, C):
                         c = min(C, u - at)
                         if evaluate != 0:
                             evaluate_block(q, e, places, cut_steps, b + at, c)
-                            put(g, 1, word(q, 12))
+                            put(g, FX, word(q, X))
                         else:
-                            put(g, 1, word(places, 0) + (b + at) * word(cut_steps, 0))
-                        put(g, 0, ADD)
-                        put(g, 2, word(q, 13))
-                        put(g, 3, at * p)
-                        put(g, 4, c * p)
+                            put(g, FX, word(places, 0) + (b + at) * word(cut_steps, 0))
+                        put(g, OP, ADD)
+                        put(g, FZ, word(q, Z))
+                        put(g, FIRST, at * p)
+                        put(g, COUNT, c * p)
                         call(fold, f)
-                    put(g, 0, FINISH)
+                    put(g, OP, FINISH)
                     call(fold, f)
                     push(fold, f, counter, state, nbytes)
                 climb(fold, f, q, state, nbytes, places, outer_lengths, outer_counts, outer_changes)
             if folded == 0:
                 deliver(state, tile, cells, outs, out_steps, v0, sizes, ends, states)
             else:
-                put(g, 9, 1)
-                put(g, 10, 1)
+                put(g, TILE_CELLS, 1)
+                put(g, TILE_PITCH, 1)
                 for j in range(cells):
                     deliver_cell(state, tile, j, one, sizes, ends, states)
                     push(fold, f, row_counter, one, cell_bytes)

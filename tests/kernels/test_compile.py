@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpuarray.kernels import cache, compile, elementwise
-from gpuarray.kernels.compile import Template
+from gpuarray.kernels import cache, compile, compile_code, elementwise
+from gpuarray.kernels.compile_code import Template, contiguous
 from gpuarray.kernels.program import Builder, Program
 
 ROOT = Path(__file__).parents[2]
@@ -94,7 +94,7 @@ def test_loads_what_it_compiled(folder: Path) -> None:
 @pytest.mark.parametrize("suffix", ["nbc", "nbi", "sum", "py"])
 def test_damaged_files_are_rebuilt(folder: Path, damage: str, suffix: str) -> None:
     assert written(cache.load(source(2))) == 2
-    (file,) = [f for f in folder.rglob(f"*.{suffix}")]
+    (file,) = folder.rglob(f"*.{suffix}")
     content = file.read_bytes()
     file.unlink()
     middle = len(content) // 2
@@ -180,8 +180,12 @@ def program(steps: int, dtype: str = "float64") -> Program:
 
 
 def test_the_text_is_the_key() -> None:
-    assert compile.source(program(2), compile.contiguous(program(2))) == compile.source(program(2), Template("u-", "u"))
-    texts = {compile.source(p, t) for p in (program(2), program(3)) for t in (Template("u-", "u"), Template("s-", "u"))}
+    assert compile_code.source(program(2), contiguous(program(2))) == compile_code.source(
+        program(2), Template("u-", "u")
+    )
+    texts = {
+        compile_code.source(p, t) for p in (program(2), program(3)) for t in (Template("u-", "u"), Template("s-", "u"))
+    }
     assert len({cache.key_of(text) for text in texts}) == 4
 
 
@@ -200,7 +204,7 @@ def test_estimate_of_compile_time() -> None:
     assert compile.cost_seconds(program(100)) > compile.cost_seconds(program(1)) > 0
     long = program(60)
     start = time.process_time()
-    cache._load("test" + cache.key_of("test")[4:], compile.source(long, compile.contiguous(long)).replace("v1 ", "v1  "))
+    cache._load("test" + cache.key_of("test")[4:], compile_code.source(long, contiguous(long)).replace("v1 ", "v1  "))
     took = time.process_time() - start
     assert took / 10 < compile.cost_seconds(long) < took * 10
 

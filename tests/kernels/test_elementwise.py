@@ -172,7 +172,7 @@ def test_bad_calls() -> None:
         elementwise.run(index, (Affine(0, (1,)), 1), (3, 4))
     with pytest.raises(OverflowError):
         elementwise.run(index, (Affine(0, (1,)), 2**63), (4,))
-    with pytest.raises(ValueError, match="zip|shorter|longer"):
+    with pytest.raises(ValueError, match=r"zip\(\)"):
         elementwise.run(program, (x,), (3, 4))
 
 

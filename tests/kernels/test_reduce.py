@@ -59,8 +59,10 @@ def data(dtype: str, shape: tuple[int, ...], seed: int = 0) -> Array:
 def layouts(x: Array) -> list[Array]:
     backwards = tuple(slice(None, None, -1) for _ in x.shape)
     result = [np.asfortranarray(x), x[backwards].copy()[backwards], np.repeat(x, 2, axis=-1)[..., ::2]]
-    result += [np.ascontiguousarray(x.transpose(axes)).transpose(np.argsort(axes)) for axes in
-               list(itertools.permutations(range(x.ndim)))[1:5]]
+    result += [
+        np.ascontiguousarray(x.transpose(axes)).transpose(np.argsort(axes))
+        for axes in list(itertools.permutations(range(x.ndim)))[1:5]
+    ]
     return result
 
 
@@ -117,7 +119,7 @@ def test_first_of_equals_and_nan() -> None:
             x = np.zeros(shape)
             flat = Affine(0, tuple(s // 8 for s in x.strides))
             for mark, places in ((extreme, (4711, 17)), (np.nan, (4999, 4100, 4097)), (1.0, ())):
-                x.ravel()[[p for p in places]] = mark
+                x.ravel()[list(places)] = mark
                 for y in (x, np.asfortranarray(x)):
                     (got,) = (reduce.run(program, name, (y, flat), shape, whole(shape))[1],)
                     assert got.item() == getattr(np, name)(x)
@@ -234,7 +236,12 @@ def test_no_elements() -> None:
     for name in ("sum", "max", "var", "argmin"):
         program = identity("float64", "index" if REDUCTIONS[name].family == "arg" else None)
         start = REDUCTIONS[name].start(np.dtype("float64"))
-        for shape, cuts in (((0,), ((0, 0),)), ((0, 3), ((0, 0), None)), ((3, 0), (None, (0, 0))), ((3, 0), ((0, 3), None))):
+        for shape, cuts in (
+            ((0,), ((0, 0),)),
+            ((0, 3), ((0, 0), None)),
+            ((3, 0), (None, (0, 0))),
+            ((3, 0), ((0, 3), None)),
+        ):
             index = (Affine(0, (1,) * len(shape)),) if len(program.inputs) > 1 else ()
             states = reduce.run(program, name, (np.ones(shape), *index), shape, cuts)
             assert [s.shape for s in states] == [
