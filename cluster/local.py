@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
+from gpuarray.cluster.allocator import return_freed_memory
 from gpuarray.cluster.crew import Crew
 from gpuarray.cluster.events import Events, RunDone, RunFailed, RunStarted, Subscriber, monotonic
 from gpuarray.cluster.host import available_threads
@@ -64,6 +65,8 @@ class LocalExecutor:
         for name, value in (("threads", threads), ("host_limit", host_limit), ("device_limit", device_limit)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ConfigError(f"{name}={value!r} is not a positive integer; write one, or None")
+        if host_limit is not None:
+            return_freed_memory()
         self.backend = backend
         self.threads = threads or available_threads()
         self.events = Events(subscribers)

@@ -1,0 +1,40 @@
+"""Freed chunks do not stay with the process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from gpuarray.cluster.allocator import return_freed_memory
+
+PROGRAM = """
+import threading
+import numpy as np
+import psutil
+from gpuarray.cluster.local import LocalExecutor
+from gpuarray.kernels import backends
+
+LocalExecutor(backends.get("numpy"), host_limit=1 << 30, threads=2)
+
+def work():
+    for _ in range(20):
+        a = np.ones(3 << 20)  # 24 MiB, less than what the C library would keep
+        b = np.ones(1 << 19)  # allocated behind it, so that the heap could not shrink
+        del a
+
+threads = [threading.Thread(target=work) for _ in range(4)]
+base = psutil.Process().memory_info().rss
+for t in threads:
+    t.start()
+for t in threads:
+    t.join()
+print((psutil.Process().memory_info().rss - base) >> 20)
+"""
+
+
+@pytest.mark.skipif(not return_freed_memory(), reason="not the GNU C library")
+def test_freed_blocks_are_given_back() -> None:
+    held = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert int(held.stdout) < 12, held.stdout
