@@ -88,6 +88,9 @@ class _Writer:
         self.ends = state_bytes(fold.reduction, operand)
         self.family = reduction.family
         self.second = self.family == "arg" or fold.masked
+        simple = not self.second and operand.kind != "c"
+        self.rows = (8 if self.family == "fold" else 4) if simple else 2
+        """Rows of lanes folded at a time: more are faster, and take longer to compile."""
 
     def lines(self) -> Iterator[str]:
         names = ("op", "x_", "z_", "first", "n", "pitch", "zpitch", "lanes", "W", "cells", "tile", "a_", "b_", "state")
@@ -161,7 +164,7 @@ class _Writer:
         yield "done = 0"
         yield "if W == 32:"
         yield "    width = opaque(32)"
-        for rows in (8, 1):
+        for rows in (self.rows, 1):
             yield f"    while done + {32 * rows} <= n:"
             yield "        for j in range(width):"
             yield from _indent(fetch, 3)
@@ -209,7 +212,7 @@ class _Writer:
         yield from _indent(self._store("lane", self.code.start), 2)
 
     def _add_across(self) -> Iterator[str]:
-        unroll = 1 if self.second or len(self.types) > 1 else 4
+        unroll = min(self.rows, 4)
         yield "for l in range(W):"
         yield f"    lane = {self._lane('l')}"
         yield "    r = (l - first) % W"
@@ -324,7 +327,7 @@ class _Writer:
             yield "    for j in range(cells):"
             yield from _indent(self._clear(), 2)
         yield "    r = l"
-        for rows in (4, 1):
+        for rows in (min(self.rows, 4), 1):
             yield f"    while r + {rows - 1} * W < n:"
             for row in range(rows):
                 yield f"        x{row} = ahead(x_, (r + {row} * W) * pitch)"

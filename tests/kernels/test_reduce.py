@@ -89,9 +89,8 @@ def test_every_reduction(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [
-        *(("sum", d) for d in ("float32", "int64", "uint64", "complex64", "complex128")),
-        *(("min", d) for d in ("int8", "uint16", "bool", "complex64")),
-        *(("prod", "complex128"), ("fmax", "float32"), ("max", "uint64"), ("var", "float32"), ("var", "complex64")),
+        *(("sum", d) for d in ("float32", "int64", "complex64")),
+        *(("min", "int8"), ("min", "bool"), ("max", "uint64"), ("max", "complex128"), ("var", "complex64")),
     ],
 )
 def test_dtypes(name: str, dtype: str) -> None:
@@ -101,7 +100,7 @@ def test_dtypes(name: str, dtype: str) -> None:
             check(identity(dtype), name, (x,), shape, cuts)
 
 
-@pytest.mark.parametrize("name", ["sum", "max", "var"])
+@pytest.mark.parametrize("name", ["sum", "var"])
 def test_masks(name: str) -> None:
     x, mask = data("float64", (70, 90)), data("bool", (70, 90), 1)
     mask[:, 5] = False
