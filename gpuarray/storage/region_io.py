@@ -15,6 +15,7 @@ import numpy as np
 
 from gpuarray.errors import StorageError
 from gpuarray.graph.grid import Region, Shape, shape_of, size_of
+from gpuarray.storage import recycled
 
 GAP = 8 * 1024
 """Bytes between runs from which a system call for each run is cheaper than reading the gaps as well."""
@@ -111,7 +112,7 @@ def read_region(fd: int, start: int, shape: Shape, region: Region, dtype: np.dty
 
     Raises StorageError where the file ends too early.
     """
-    out = np.empty(shape_of(region), dtype)
+    out = recycled.empty(shape_of(region), dtype)
     if not out.size:
         return out
     layout = Layout(shape, dtype.itemsize, region)
@@ -126,7 +127,7 @@ def read_region(fd: int, start: int, shape: Shape, region: Region, dtype: np.dty
 
 def _read_groups(fd: int, start: int, layout: Layout, out: Array, name: str) -> None:
     """Read runs with the gaps between them, and pick the runs."""
-    buffer = np.empty(layout.buffer, np.uint8)
+    buffer = recycled.empty((layout.buffer,), np.dtype(np.uint8))
     axis, steps, together = layout.group, layout.steps, layout.together
     if together == 1:
         for index, offset in zip(np.ndindex(out.shape[:axis]), layout.starts(start, axis), strict=True):

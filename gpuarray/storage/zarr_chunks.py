@@ -17,11 +17,13 @@ import numpy as np
 
 from gpuarray.errors import StorageError
 from gpuarray.graph.grid import Lengths, Region, as_slices
+from gpuarray.storage import recycled
 from gpuarray.storage.region_io import read_exactly, read_region
 
 Array = np.ndarray[Any, Any]
-Decode = Callable[[Array, int], Array]
-"""Decode bytes to as many as are expected; any exception means that the chunk is damaged."""
+Decode = Callable[[Array, int, Array | None], Array]
+"""Decode bytes to as many as are expected, into the array that is given if the codec can; any exception means that
+the chunk is damaged."""
 
 
 class LocalChunks:
@@ -79,15 +81,33 @@ class LocalChunks:
             raise StorageError(f"{name}: chunk {index} cannot be read: {error.strerror} ({file})") from None
         try:
             size = os.fstat(fd).st_size
+            straight = self._straight(inside, target)
             if self.decode is None:
                 self._check(size, index, name, file)
-                target[...] = self._plain(fd, inside, file)
+                if straight is not None:
+                    read_exactly(fd, straight.data, 0, file)
+                else:
+                    target[...] = self._plain(fd, inside, file)
+            elif straight is not None:
+                decoded = self._decoded(fd, size, index, straight, name, file)
+                if decoded is not straight:
+                    straight[...] = decoded
             else:
-                target[...] = self._decoded(fd, size, index, inside, name, file)
+                decoded = self._decoded(fd, size, index, None, name, file)
+                chunk = decoded.view(self.stored).reshape(self.chunk, order="C" if self.order == "C" else "F")
+                target[...] = chunk[as_slices(inside) or ...]
         except OSError as error:
             raise StorageError(f"{name}: chunk {index} cannot be read: {error.strerror} ({file})") from None
         finally:
             os.close(fd)
+
+    def _straight(self, inside: Region, target: np.ndarray[Any, Any]) -> Array | None:
+        """The bytes of the target where a whole chunk lies in it as in its file, so that it can be read into place."""
+        if self.order != "C" or target.dtype != self.stored or not target.flags.c_contiguous or not target.ndim:
+            return None
+        if any(r != range(side) for r, side in zip(inside, self.chunk, strict=True)):
+            return None
+        return target.reshape(-1).view(np.uint8)
 
     def _check(self, size: int, index: tuple[int, ...], name: str, file: str) -> None:
         if size != self.size:
@@ -101,20 +121,16 @@ class LocalChunks:
             return read_region(fd, 0, self.chunk, inside, self.stored, file)
         return read_region(fd, 0, self.chunk[::-1], inside[::-1], self.stored, file).T
 
-    def _decoded(
-        self, fd: int, size: int, index: tuple[int, ...], inside: Region, name: str, file: str
-    ) -> np.ndarray[Any, Any]:
+    def _decoded(self, fd: int, size: int, index: tuple[int, ...], into: Array | None, name: str, file: str) -> Array:
         if size > self.size + self.size // 8 + 65536:
             raise StorageError(f"{name}: chunk {index} is damaged: {size} bytes encode {self.size} ({file})")
-        encoded = np.empty(size, np.uint8)
+        encoded = recycled.empty((size,), np.dtype(np.uint8))
         read_exactly(fd, encoded.data, 0, file)
         assert self.decode is not None
         try:
-            decoded = self.decode(encoded, self.size)
+            return self.decode(encoded, self.size, into)
         except Exception as error:
             raise StorageError(f"{name}: chunk {index} is damaged: {str(error)[:200]} ({file})") from None
-        chunk = decoded.view(self.stored).reshape(self.chunk, order="C" if self.order == "C" else "F")
-        return chunk[as_slices(inside) or ...]
 
 
 def local_chunks(array: Any) -> LocalChunks | None:
@@ -166,7 +182,11 @@ def _expect(found: int, expected: int) -> None:
         raise ValueError(f"it decodes to {found} bytes, {expected} are expected")
 
 
-def _zstd(encoded: Array, nbytes: int) -> Array:
+def _room(nbytes: int, into: Array | None) -> Array:
+    return recycled.empty((nbytes,), np.dtype(np.uint8)) if into is None else into
+
+
+def _zstd(encoded: Array, nbytes: int, into: Array | None) -> Array:
     from numcodecs import zstd
 
     size = zstd_content_size(bytes(encoded[:18]))
@@ -175,7 +195,7 @@ def _zstd(encoded: Array, nbytes: int) -> Array:
         _expect(decoded.size, nbytes)
         return decoded
     _expect(size, nbytes)
-    out = np.empty(nbytes, np.uint8)
+    out = _room(nbytes, into)
     zstd.decompress(encoded, out)
     return out
 
@@ -196,27 +216,27 @@ def zstd_content_size(head: bytes) -> int | None:
     return int.from_bytes(field, "little") + (256 if flag == 1 else 0)
 
 
-def _blosc(encoded: Array, nbytes: int) -> Array:
+def _blosc(encoded: Array, nbytes: int, into: Array | None) -> Array:
     from numcodecs import blosc
 
     if len(encoded) < 16 or int.from_bytes(bytes(encoded[12:16]), "little") > len(encoded):
         raise ValueError("its blosc data is cut off")
     _expect(int.from_bytes(bytes(encoded[4:8]), "little"), nbytes)
-    out = np.empty(nbytes, np.uint8)
+    out = _room(nbytes, into)
     blosc.decompress(encoded, out)
     return out
 
 
-def _lz4(encoded: Array, nbytes: int) -> Array:
+def _lz4(encoded: Array, nbytes: int, into: Array | None) -> Array:
     from numcodecs import lz4
 
     _expect(int.from_bytes(bytes(encoded[:4]), "little"), nbytes)
-    out = np.empty(nbytes, np.uint8)
+    out = _room(nbytes, into)
     lz4.decompress(encoded, out)
     return out
 
 
-def _deflate(encoded: Array, nbytes: int) -> Array:
+def _deflate(encoded: Array, nbytes: int, into: Array | None) -> Array:
     decoder = zlib.decompressobj(wbits=47)  # the header says whether it is gzip or zlib
     decoded = np.frombuffer(decoder.decompress(encoded.data, nbytes + 1), np.uint8)
     if not decoder.eof and decoded.size <= nbytes:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gpuarray.errors import StorageError
 from gpuarray.graph.grid import Lengths, Region, nbytes, shape_of
+from gpuarray.storage import recycled
 from gpuarray.storage.common import Place, public_name
 from gpuarray.storage.zarr_chunks import LocalChunks, local_chunks
 
@@ -71,7 +72,7 @@ class ZarrReader:
         return ZarrReader, (self.array, self.name)
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
-        out = np.empty(shape_of(region), self.dtype.newbyteorder("="))
+        out = recycled.empty(shape_of(region), self.dtype.newbyteorder("="))
         if not out.size:
             return out
         if self.direct is not None:

@@ -184,6 +184,7 @@ class TestRead:
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             assert found.nbytes <= peak <= reader.read_nbytes(region)
+            del found  # or its memory would be used again
 
     def test_bytes_from_disk_are_whole_chunks(self, tmp_path: Path) -> None:
         made(tmp_path / "x", some((25, 37)))
