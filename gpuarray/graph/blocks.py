@@ -86,7 +86,6 @@ class MapBlocks(Node):
             return result[at]
         return result
 
-
     def _called(self, blocks: tuple[Any, ...], keywords: dict[str, Any], index: tuple[int, ...]) -> Any:
         try:
             return self.function(*blocks, **keywords)
