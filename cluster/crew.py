@@ -14,6 +14,9 @@ from gpuarray.cluster.task import Key
 from gpuarray.cluster.window import Node, Window
 from gpuarray.kernels.errors import TaskError
 
+_BRIEFLY = 0.01
+"""Seconds between two looks whether all threads have stopped."""
+
 
 class Crew:
     """Performs the tasks of a window with `workers` threads, of which `computing` may compute at once.
@@ -33,6 +36,9 @@ class Crew:
         self._finished = 0
         self._full_at = -1
         self._workers = workers
+        self._serving = 0
+        self._left = 0
+        self._closed = False
         self._error: BaseException | None = None
         self._done = threading.Lock()  # a bare lock: Ctrl-C cannot break it as it can an Event
 
@@ -42,9 +48,11 @@ class Crew:
         try:
             self._hire()
             self._done.acquire()
-        except BaseException:
+        except BaseException:  # the system has no more threads, or Ctrl-C, which may strike as the last one leaves
+            self._closed = True
             self._stop()
-            self._done.acquire()  # a second Ctrl-C leaves the threads behind
+            while self._serving:  # a second Ctrl-C leaves the threads behind
+                self._done.acquire(timeout=_BRIEFLY)
             raise
         if self._error is not None:
             error, self._error = self._error, None
@@ -54,19 +62,24 @@ class Crew:
                 del error  # or this frame and the traceback would keep each other, and arrays, alive
 
     def _hire(self) -> None:
-        for missing in range(self._workers, 0, -1):
+        for _ in range(self._workers):
             # each in its own copy of the caller's context: numpy.errstate holds for the tasks as well
             context = contextvars.copy_context()
-            try:
-                THREADS.start(functools.partial(context.run, self._serve))
-            except BaseException:  # the system has no more threads, or Ctrl-C
-                self._leave(missing)
-                raise
+            THREADS.start(functools.partial(context.run, self._serve))
 
-    def _leave(self, count: int) -> None:
+    def _enter(self) -> bool:
+        """Count a worker in, unless the caller does not wait for any that come now."""
         with self._lock:
-            self._workers -= count
-            last = not self._workers
+            self._serving += 1
+            if self._closed:
+                self._serving -= 1
+            return not self._closed
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._serving -= 1
+            self._left += 1
+            last = self._left == self._workers
         if last:
             self._done.release()
 
@@ -77,6 +90,8 @@ class Crew:
             self._wake_all()
 
     def _serve(self) -> None:
+        if not self._enter():
+            return
         try:
             while (job := self._next()) is not None:
                 self._perform(*job)
@@ -84,7 +99,7 @@ class Crew:
         except BaseException as error:
             self._fail(error)
         finally:
-            self._leave(1)
+            self._leave()
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
