@@ -46,13 +46,20 @@ def order_if_small(roots: Sequence[Node], limit: int) -> list[Node] | None:
             if not node.reader.in_memory:
                 return None
             continue
-        size = node.dtype.itemsize
-        for n in node.shape:
-            size *= n
-        total += size
+        total += nbytes(node)
+        if isinstance(node, Reduce):  # a small result of much data
+            total += sum(nbytes(i) for i in node.inputs if isinstance(i, Source))
         if total > room:
             return None
     return order
+
+
+def nbytes(node: Node) -> int:
+    """Bytes of a whole result."""
+    size = node.dtype.itemsize
+    for n in node.shape:
+        size *= n
+    return size
 
 
 def compute(order: Sequence[Node], roots: Sequence[Node], backend: Any) -> list[np.ndarray[Any, Any]]:

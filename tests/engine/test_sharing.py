@@ -99,3 +99,16 @@ def test_tall_arrays_are_reduced_by_every_thread(tmp_path: Path) -> None:
     with ga.config.set(threads=4):
         (stage,) = [s for s in ga.explain(x.mean(axis=1)).stages if s.read_nbytes]
     assert stage.tasks >= 8
+
+
+def test_a_reduction_of_a_large_array_in_memory_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its result is small, its work is not."""
+    from gpuarray.plan import direct
+
+    monkeypatch.setattr(direct, "SMALL", 2**18)
+    large, small = ga.asarray(np.ones((500, 1000))), ga.asarray(np.ones((50, 100)))
+    limit = 2**30
+    assert direct.order_if_small([large.sum().node], limit) is None
+    assert direct.order_if_small([large[:, 0].sum().node], limit) is not None
+    assert direct.order_if_small([small.sum().node], limit) is not None
+    assert direct.order_if_small([small.max(axis=0).node], limit) is not None
