@@ -81,6 +81,20 @@ def scratch(typingctx: Any, nbytes: Any) -> Any:
 
 
 @intrinsic
+def prefetch(typingctx: Any, place: Any) -> Any:
+    """``prefetch(pointer)``: bring a line into the L2 cache; any address will do."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [args[0].type, word, word, word])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [args[0].type], kind)
+        builder.call(function, [args[0], word(0), word(2), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.voidptr), codegen
+
+
+@intrinsic
 def opaque(typingctx: Any, value: Any) -> Any:
     """``opaque(32)``: a number that the compiler cannot know. A short loop of known length is unrolled whole, and then
     it is not vectorised any more."""

@@ -35,6 +35,10 @@ class Fold:
     across: bool
 
 
+AHEAD = 4096
+"""Bytes from what is folded to what is fetched meanwhile."""
+
+
 def state_bytes(reduction: str, operand: np.dtype[Any]) -> list[int]:
     """Where each value of a state begins, in bytes per cell of a tile, and the total."""
     ends = [0]
@@ -64,7 +68,7 @@ _TOP = (
     "import numpy as np",
     "from numba import njit",
     "from gpuarray.kernels.jitable import *",
-    "from gpuarray.kernels.pointers import ahead, load, opaque, pointer, store",
+    "from gpuarray.kernels.pointers import ahead, load, opaque, pointer, prefetch, store",
     "",
     '@njit("void(int64)", nogil=True, cache=True, error_model="numpy")',
     "def kernel(words):",
@@ -84,6 +88,7 @@ class _Writer:
         assert code is not None, f"{fold.reduction} has no scalar code for {operand}"
         self.code = code
         self.element = type_name(operand)
+        self.size = operand.itemsize
         self.types = [type_name(d) for d in reduction.state(operand)]
         self.ends = state_bytes(fold.reduction, operand)
         self.family = reduction.family
@@ -166,6 +171,9 @@ class _Writer:
         yield "    width = opaque(32)"
         for rows in (self.rows, 1):
             yield f"    while done + {32 * rows} <= n:"
+            if rows > 1:
+                yield f"        for line in range(0, {32 * rows * self.size}, 64):"
+                yield f"            prefetch(ahead(x_, done * {self.size} + {AHEAD} + line))"
             yield "        for j in range(width):"
             yield from _indent(fetch, 3)
             for row in range(rows):
@@ -333,6 +341,10 @@ class _Writer:
                 yield f"        x{row} = ahead(x_, (r + {row} * W) * pitch)"
                 if self.second:
                     yield f"        z{row} = ahead(z_, (r + {row} * W) * zpitch)"
+            if not clear and rows > 1:  # the rows of the next block, while this one is in the cache
+                yield f"        for line in range(0, cells * {self.size}, 64):"
+                for row in range(rows):
+                    yield f"            prefetch(ahead(x{row}, n * pitch + line))"
             yield "        for j in range(cells):"
             yield from _indent([*before, *fetch], 3)
             for row in range(rows):

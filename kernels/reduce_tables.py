@@ -24,8 +24,8 @@ CHUNK = 1024
 """Elements evaluated at once along a row."""
 AREA = 16384
 """Elements evaluated at once for a tile of cells."""
-TILE = {"direct": 512, "fused": 128}
-"""Cells side by side, read from where they lie or evaluated into a buffer."""
+TILE = {"direct": 512, "moments": 256, "fused": 128}
+"""Cells side by side: read from where they lie, once or twice, or evaluated into a buffer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ class Tables:
                 return 1, self.block * max(1, 4096 // self.block)
             return 1, max(CHUNK // self.block, 1) * self.block if self.block < CHUNK else CHUNK
         if direct:
-            return min(self.across.length, TILE["direct" if self.family != "moments" else "fused"]), block
+            return min(self.across.length, TILE["direct" if self.family != "moments" else "moments"]), block
         tile = min(
             self.across.length, TILE["fused"], max(8, 4 * AREA // (p * (block if self.family == "moments" else 1)))
         )
