@@ -29,7 +29,7 @@ help:
 	@echo "make docker  build the CPU image, docker-cuda the CUDA image       (BASE_IMAGE=...)"
 	@echo "make clean   remove everything that was made here"
 
-demo: $(call need,plot)
+demo: $(call need,io$(comma)plot)
 	$(PY) -m gpuarray demo $(DEMO_ARGS)
 
 test: $(call need,test)
