@@ -26,7 +26,7 @@ import pytest
 
 import gpuarray as ga
 
-SECONDS = 10
+SECONDS = 40  # of a busy machine: those that do not hang take less than two
 FOREIGN = ("numba", "llvmlite", "zict", "asyncio", "concurrent")
 
 
@@ -404,10 +404,10 @@ def test_copies_of_what_is_kept() -> None:
 def test_deep_graphs() -> None:
     x = ga.ones(3)
     with in_time(60):
-        for _ in range(20_000):
+        for _ in range(5000):
             x = x + 1
         y = pickle.loads(pickle.dumps(x))
-        assert float(x.sum()) == float(copy.deepcopy(y).sum()) == 60_003
+        assert float(x.sum()) == float(copy.deepcopy(y).sum()) == 15_003
 
 
 def test_wide_graphs() -> None:
