@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,7 +81,7 @@ def _show(size: int, memory: int, data: Path, picture: Path, keep: bool) -> int:
     grid = climate.grid_of(size)
     report.title(grid, memory, data)
     with ga.config.set(host_memory=memory, device_memory=memory):
-        _warm_up(data)
+        report.ready(_warm_up(data))
         watch = Watch()
         with watch:
             with watch.phase("make"):
@@ -100,17 +101,22 @@ def _show(size: int, memory: int, data: Path, picture: Path, keep: bool) -> int:
     return int(excess or not all(f.fine for f in findings))
 
 
-def _warm_up(data: Path) -> None:
-    """The same on a small record, so that neither compiling nor imports are taken for the work's memory and time."""
+def _warm_up(data: Path) -> float:
+    """The same on a small record, so that neither compiling nor imports are taken for the work's memory and time.
+
+    Returns the seconds it takes.
+    """
     import gpuarray as ga
     from gpuarray.demo import climate
 
+    begin = time.monotonic()
     with (
         ga.config.set(compile="always", host_memory="1 GiB", progress=False),
         tempfile.TemporaryDirectory(dir=data) as d,
     ):
         _write(ga, climate.grid_of(SMALLEST), Path(d) / "x.zarr")
         _standardise(ga, Path(d), None)
+    return time.monotonic() - begin
 
 
 def _write(ga: Any, grid: Any, path: Path) -> None:

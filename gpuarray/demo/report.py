@@ -22,6 +22,10 @@ def title(grid: Grid, limit: int, data: Path) -> None:
     sys.stdout.flush()
 
 
+def ready(seconds: float) -> None:
+    print(f"ready       after {seconds:.1f} s: the first time, kernels are compiled and kept for the next", flush=True)
+
+
 def counting() -> Callable[[float], None]:
     """A line that counts the check's progress, where somebody looks."""
     shown = [-1]
