@@ -18,8 +18,8 @@ from gpuarray.kernels.compile_code import Template, contiguous, remembered, sour
 from gpuarray.kernels.program import Program
 from gpuarray.kernels.table import ELEMENTWISE
 
-MAX_STEPS = 2000
-"""Longer programs are left to the interpreter: at 2.5 ms a step they would take seconds to compile."""
+MAX_STEPS = 1000
+"""Longer programs are left to the interpreter: at up to 3 ms a step they would take seconds to compile."""
 _COMPILED_KINDS = "biufc"
 
 
@@ -35,9 +35,14 @@ def supported(program: Program) -> bool:
 
 
 def cost_seconds(program: Program) -> float:
-    """About how long a cold compile takes: 85 ms and 2.5 ms a step, elementary functions and loops more."""
-    heavy = sum(ELEMENTWISE[s.op].cost >= 10 for s in program.steps)
-    return 0.085 + 0.0025 * len(program.steps) + 0.02 * heavy
+    """About how long a cold compile takes on a core that others use too, in seconds.
+
+    Measured: 0.1 to 0.25 for the shortest program, 1.5 to 3.3 thousandths a step, 0.2 to 0.9 for each function or
+    kind of random number, more the first time in a process. A reduction adds about 0.5 for the first of its name,
+    dtype and direction, once on a machine.
+    """
+    heavy = {(s.op, s.dtype) for s in program.steps if ELEMENTWISE[s.op].cost >= 10}
+    return 0.15 + 0.003 * len(program.steps) + 0.3 * len(heavy)
 
 
 def ready(program: Program, template: Template | None = None) -> bool:

@@ -20,7 +20,7 @@ from gpuarray.kernels.reductions import REDUCTIONS
 
 BLOCK = {"fold": 4096, "arg": 4096, "moments": 256}
 """Elements of a block, by family. A change changes the bits of results."""
-CHUNK = 1024
+CHUNK = 2048
 """Elements evaluated at once along a row."""
 AREA = 16384
 """Elements evaluated at once for a tile of cells."""
