@@ -6,6 +6,7 @@ import argparse
 import datetime
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -114,4 +115,5 @@ def _save(reports: Sequence[Report], about: dict[str, object], folder: Path, qui
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or scratch files would stay
     sys.exit(main())
