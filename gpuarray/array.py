@@ -12,7 +12,7 @@ import numpy as np
 
 from gpuarray import config, run
 from gpuarray.chunking import Chunks as ChunksLike
-from gpuarray.chunking import normalize_chunks
+from gpuarray.chunking import contiguous_chunks, normalize_chunks
 from gpuarray.errors import ImplicitComputeError, UnsupportedDTypeError
 from gpuarray.graph.grid import Chunks, Lengths
 from gpuarray.graph.leaves import Const, Source
@@ -320,7 +320,8 @@ def asarray(obj: Any, dtype: Any = None, chunks: ChunksLike = "auto", *, copy: b
     check_dtype(array.dtype)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    cut = normalize_chunks(chunks, array.shape, array.dtype)
+    automatic = isinstance(chunks, str) and chunks == "auto"
+    cut = contiguous_chunks(array) if automatic else normalize_chunks(chunks, array.shape, array.dtype)
     return NDArray(Source(ArrayReader(array), array.shape, array.dtype, cut))
 
 

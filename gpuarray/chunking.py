@@ -37,6 +37,22 @@ def normalize_chunks(chunks: Chunks, shape: tuple[int, ...], dtype: np.dtype[Any
     return tuple(c for c in cut if c is not None)
 
 
+def contiguous_chunks(array: np.ndarray[Any, Any]) -> Cut:
+    """Chunks of about `config.chunk_bytes` that are runs of an array's memory, which is read fastest in order.
+
+    >>> contiguous_chunks(np.zeros((4000, 4000)))
+    ((2000, 2000), (4000,))
+    """
+    room = config.get().chunk_bytes // max(1, array.itemsize)
+    cut: list[Lengths] = [Lengths.regular(n, n) for n in array.shape]
+    for axis in sorted(range(array.ndim), key=lambda a: abs(array.strides[a])):
+        n = array.shape[axis]
+        pieces = -(-n // max(1, room))
+        cut[axis] = Lengths.regular(n, -(-n // max(1, pieces)))
+        room //= max(1, n)
+    return tuple(cut)
+
+
 def per_axis(chunks: Chunks, shape: tuple[int, ...]) -> list[Any]:
     if isinstance(chunks, Mapping):
         wanted: list[Any] = [None] * len(shape)
