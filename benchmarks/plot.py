@@ -10,6 +10,8 @@ from benchmarks.rows import format_seconds
 from benchmarks.runner import OURS, Report
 
 _OURS, _PEER = "#1b6ca8", "#b8c4cc"
+_LEAST = 0.05
+"""Where the axis begins."""
 
 
 def draw(reports: Sequence[Report], machine: dict[str, Any], path: Path) -> None:
@@ -32,8 +34,9 @@ def draw(reports: Sequence[Report], machine: dict[str, Any], path: Path) -> None
                 continue
             ratio = o.wall / ours.wall
             color = _OURS if o.who == OURS else _PEER
-            axes.barh(at, ratio - 0.05, left=0.05, height=0.78, color=color)
-            axes.text(ratio * 1.06, at, f"{format_seconds(o.wall)}, {o.peak / 1e6:.0f} MB", va="center", fontsize=7)
+            end = max(ratio, _LEAST)  # what is faster still has a bar of no length
+            axes.barh(at, end - _LEAST, left=_LEAST, height=0.78, color=color)
+            axes.text(end * 1.06, at, f"{format_seconds(o.wall)}, {o.peak / 1e6:.0f} MB", va="center", fontsize=7)
             ticks.append(at)
             labels.append(o.who)
             at += 1
@@ -41,7 +44,7 @@ def draw(reports: Sequence[Report], machine: dict[str, Any], path: Path) -> None
     axes.set_yticks(ticks, labels, fontsize=8)
     axes.set_xscale("log")
     axes.set_xlim(
-        0.05, max([10.0, *(o.wall / r.outcome(OURS).wall for r in shown for o in r.outcomes if o.samples)]) * 8
+        _LEAST, max([10.0, *(o.wall / r.outcome(OURS).wall for r in shown for o in r.outcomes if o.samples)]) * 8
     )
     axes.axvline(1, color=_OURS, linewidth=0.8)
     axes.set_ylim(at - 1, -1.5)
