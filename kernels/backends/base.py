@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpuarray.kernels.program import Program
+from gpuarray.kernels.stencils.boxes import Box
+from gpuarray.kernels.stencils.program import Edges, StencilProgram
 
 Cuts = tuple[int, ...] | None
 """Where one axis is cut for a reduction: ``(0, ..., n)`` for a reduced axis, None for one that is kept."""
@@ -69,3 +71,25 @@ class Backend(Protocol):
     def scan(self, name: str, array: Any, axis: int, carry: Any, dtype: np.dtype[Any]) -> Any:
         """Inclusive scan (``sum``, ``prod``, ``max``, ``min``) along `axis`, from `carry` (length 1 along `axis`,
         or None); scanning in pieces gives the bits of one scan."""
+
+    def sweep(
+        self,
+        stencil: StencilProgram,
+        edges: Edges,
+        scalars: np.ndarray[Any, Any],
+        domain: tuple[int, ...],
+        out: Box,
+        fields: Sequence[Any],
+        origins: Sequence[tuple[int, ...]],
+        *,
+        compiled: bool,
+        into: Sequence[Any] | None = None,
+    ) -> tuple[Any, ...]:
+        """Apply a stencil step after step and return the state over the box `out`, one array per output.
+
+        `scalars` has one row for each step and a column for each scalar of the program (an object array: each column
+        in its own type). `domain` is the shape of the whole fields. Element 0 of ``fields[f]`` stands at position
+        ``origins[f]``; each covers level 0 of ``boxes(stencil, edges, domain, out, steps)``, in its positions: no
+        fields are changed, and they may have any strides. `into`: arrays to write to instead of new ones.
+        The bits do not depend on `out`, on how often it is cut, or on how many steps are done by one call.
+        """
