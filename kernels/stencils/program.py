@@ -1,4 +1,4 @@
-"""A stencil as plain data: what one point computes, which elements around it that takes, and what lies past the edges."""
+"""A stencil as plain data: what one point computes, from which elements around it, and what lies past the edges."""
 
 from __future__ import annotations
 
