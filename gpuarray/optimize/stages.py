@@ -18,6 +18,7 @@ from gpuarray.graph.move import Assign, Concat
 from gpuarray.graph.node import Node, elements, from_line_of, toposort
 from gpuarray.graph.reduce import Partial
 from gpuarray.graph.select import Select
+from gpuarray.graph.stencil import Part
 from gpuarray.optimize.simplify import LIGHT
 
 HEAVY = 10**6
@@ -52,17 +53,26 @@ def kept(*roots: Node) -> Kept:
     readers = Counter(i for n in order for i in dict.fromkeys(n.inputs))
     reread = {i for n in order if n.rereads for i in n.inputs}
     spread = {i for n in order for i in n.inputs if spreads(n, i)}
+    whole = taken_apart(order, asked, readers)
     work: dict[Node, float] = {}
     bounds: set[Node] = set()
     for node in order:
         own = HEAVY if node.costly else 0 if is_leaf(node) or isinstance(node, Select) else node.cost()
         work[node] = min(HEAVY, own + sum(work[i] for i in dict.fromkeys(node.inputs)))
-        again = readers[node] + (node in asked) > 1 or node in reread
+        again = (readers[node] + (node in asked) > 1 and node not in whole) or node in reread
         if not node.inline or (again and work[node] > LIGHT) or (node in spread and work[node]):
             bounds.add(node)
             work[node] = 0
     bounds |= sharing(order, asked, bounds)
     return Kept({n: None for n in order if n in bounds or n in asked}, frozenset(bounds))
+
+
+def taken_apart(order: list[Node], asked: frozenset[Node], readers: Counter[Node]) -> set[Node]:
+    """Results of several arrays of which each is asked for and nothing else reads any: the arrays are what is kept."""
+    parts = [n for n in order if isinstance(n, Part)]
+    read = {n.inputs[0] for n in parts if n not in asked or readers[n]}
+    taken = Counter(n.inputs[0] for n in parts)
+    return {n for n, k in taken.items() if n not in read and n not in asked and readers[n] == k}
 
 
 def sharing(order: list[Node], asked: frozenset[Node], bounds: Set[Node]) -> set[Node]:
@@ -134,7 +144,7 @@ def groups(*roots: Node) -> tuple[list[Group], frozenset[Node]]:
 
 def shares(node: Node) -> bool:
     """Whether a result may be computed in the same tasks as others: it goes through its data once, in order."""
-    return isinstance(node, (Partial, Map, Select)) and not node.rereads
+    return isinstance(node, (Partial, Map, Select, Part)) and not node.rereads
 
 
 def domain(node: Node) -> tuple[Shape, Chunks]:

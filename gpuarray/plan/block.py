@@ -13,6 +13,7 @@ from gpuarray.graph.leaves import Const, Source, Stored
 from gpuarray.graph.move import Concat, Rechunk
 from gpuarray.graph.node import Node
 from gpuarray.graph.select import VIEW, Select
+from gpuarray.graph.stencil import Part, Sweep
 
 Value = tuple[Node, Region]
 """A node's result over a region."""
@@ -122,7 +123,7 @@ def is_view(node: Node, inputs: tuple[Value, ...]) -> bool:
     """Whether a node's result is a view of its input, and takes no memory."""
     if isinstance(node, Concat):
         return sum(bool(size_of(r)) for _, r in inputs) == 1
-    return isinstance(node, (Rechunk, Const)) or (isinstance(node, Select) and node.label == VIEW)
+    return isinstance(node, (Rechunk, Const, Part)) or (isinstance(node, Select) and node.label == VIEW)
 
 
 def last_uses(block: Block) -> list[list[Value]]:
@@ -184,7 +185,7 @@ def compute(
             done[value] = gather(node, region, backend, chunks)
         elif value in block.stepped:
             done[value] = _accumulate(node, region, backend, chunks)
-        elif into and value in into and isinstance(node, Fused):
+        elif into and value in into and isinstance(node, (Fused, Sweep)):
             done[value] = node.evaluate(backend, region, *(done[i] for i in inputs), into=into[value])
         else:
             done[value] = node.evaluate(backend, region, *(done[i] for i in inputs))

@@ -18,6 +18,7 @@ from gpuarray.optimize import optimize
 from gpuarray.optimize.fuse import Policy, fuse
 from gpuarray.optimize.stages import domain, groups, substitute
 from gpuarray.plan.block import Block, BlockWork, Needs, Value, expand, needs
+from gpuarray.plan.sweeps import split
 from gpuarray.plan.tiling import Budget, result_chunks, result_region, tile
 
 _numbers = itertools.count(1)
@@ -184,7 +185,7 @@ def build(
         )
     hard = limit - reserved
     budget = Budget(hard, max(1, hard // (threads + 2)), threads, in_place)
-    optimized = optimize(*roots)
+    optimized = split(optimize(*roots), budget, policy)
     asked: dict[Node, list[Any]] = {}
     for node, sink in zip(optimized, sinks, strict=True):
         asked.setdefault(node, []).append(sink)

@@ -16,13 +16,14 @@ import numpy as np
 
 from gpuarray.cluster.sizes import format_bytes
 from gpuarray.graph.blocks import MapBlocks
-from gpuarray.graph.grid import Chunks, Lengths, Region, count, region_at, size_of
+from gpuarray.graph.grid import Chunks, Lengths, Region, count, number_of, region_at, size_of
 from gpuarray.graph.leaves import Source
 from gpuarray.graph.move import Concat, Reshape
 from gpuarray.graph.node import Node, toposort
 from gpuarray.graph.reduce import Partial
 from gpuarray.graph.scatter import Compress, Scatter
 from gpuarray.graph.select import TAKE
+from gpuarray.graph.stencil import Sweep
 from gpuarray.kernels.errors import MemoryLimitError
 from gpuarray.plan.block import Needs, Value, expand, needs
 
@@ -34,7 +35,7 @@ LONG = 2**29
 """Elements above which a task is split, though it needs no memory: Ctrl-C and the progress bar wait for tasks."""
 MOST = 10_000
 """Tasks that are looked at one by one before a run."""
-UNEVEN = (Concat, Reshape, Compress, Scatter)
+UNEVEN = (Concat, Reshape, Compress, Scatter, Sweep)
 """Nodes whose inputs' regions are not the same size everywhere; so are views through index arrays."""
 PER_THREAD = 4
 """Tasks per thread that work is split into where it is large enough, so that threads finish together."""
@@ -136,7 +137,8 @@ class Tiling:
     def bytes(self, grid: Chunks) -> int:
         """Bytes of the largest of a few tasks; `check` looks at all of them where they may differ."""
         if grid not in self.memo:
-            sample = (largest_task(grid), 0, count(grid) - 1)
+            middle = number_of(grid, [len(c) // 2 for c in grid])  # a stencil reads more there than at the edges
+            sample = (largest_task(grid), 0, count(grid) - 1, middle)
             found = (needs(expand(wanted(self.nodes, region_at(grid, k)))) for k in dict.fromkeys(sample))
             self.memo[grid] = max(found, key=lambda n: n.total)
         return self.memo[grid].total

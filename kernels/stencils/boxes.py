@@ -8,6 +8,8 @@ others. On other axes boxes stay inside the array.
 
 from __future__ import annotations
 
+import functools
+
 from gpuarray.kernels.stencils.program import Edge, Edges, StencilProgram
 
 Box = tuple[range, ...]
@@ -18,19 +20,26 @@ def boxes(stencil: StencilProgram, edges: Edges, domain: tuple[int, ...], out: B
 
     Level t is the state after t steps. Every level's box holds all that the next one reads of any field.
     """
-    along = [_along(stencil, edges, a, n, r, steps) for a, (n, r) in enumerate(zip(domain, out, strict=True))]
+    reaches = _reaches(stencil, edges)
+    along = [_along(reaches[a], n, r, steps) for a, (n, r) in enumerate(zip(domain, out, strict=True))]
     return [tuple(axis[t] for axis in along) for t in range(steps + 1)]
 
 
-def _along(stencil: StencilProgram, edges: Edges, axis: int, n: int, out: range, steps: int) -> list[range]:
+Reach = tuple[int, int, Edge, Edge]
+"""How far a field is read below and above a point, and what lies past the ends of the axis."""
+
+
+@functools.lru_cache(64)
+def _reaches(stencil: StencilProgram, edges: Edges) -> tuple[frozenset[Reach], ...]:
+    """By axis."""
+    read = {t.field for t in stencil.taps}
+    return tuple(frozenset((*stencil.radius(f, a), *edges[f][a]) for f in read) for a in range(stencil.ndim))
+
+
+def _along(reaches: frozenset[Reach], n: int, out: range, steps: int) -> list[range]:
     levels = [out]
     if not n or not out:
         return [out] * (steps + 1)
-    reaches = {
-        (*stencil.radius(f, axis), *edges[f][axis])
-        for f in range(stencil.fields)
-        if any(t.field == f for t in stencil.taps)
-    }
     for _ in range(steps):
         if levels[-1] == range(n):
             levels += [range(n)] * (steps + 1 - len(levels))

@@ -54,7 +54,7 @@ class StencilProgram:
         return max(0, -min(along, default=0)), max(0, max(along, default=0))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Edge:
     """What lies past one end of one axis of a field.
 
@@ -77,6 +77,12 @@ class Edge:
     mode: Mode
     value: float | complex | int | bool = 0
     """Of ``constant``; a scalar of the field's dtype."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Edge) and (self.mode, repr(self.value)) == (other.mode, repr(other.value))
+
+    def __hash__(self) -> int:
+        return hash((self.mode, repr(self.value)))  # 0.0 and -0.0 are two values, and a NaN equals itself
 
 
 Edges = tuple[tuple[tuple[Edge, Edge], ...], ...]

@@ -1,0 +1,246 @@
+"""Stencils: every element from elements around it, step after step.
+
+A `Sweep` of many steps over a region reads the region grown by the radius for each of them. Which steps are done by
+one task, and which results between them are kept, is the planner's to choose (`gpuarray.plan.sweeps`): a sweep of n
+steps is one of k steps after one of n - k.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpuarray.graph.grid import Region, covering, nbytes, shape_of, size_of
+from gpuarray.graph.node import Node
+from gpuarray.kernels.stencils.boxes import Box, boxes
+from gpuarray.kernels.stencils.program import Edges, StencilProgram
+from gpuarray.kernels.stencils.scratch import scratch_nbytes
+
+
+class Scalars:
+    """The scalar arguments of a stencil: one row for all steps, or one for each."""
+
+    __slots__ = ("data", "dtype")
+
+    def __init__(self, data: bytes, dtype: np.dtype[Any]) -> None:
+        # The bytes, not the values: 0.0 and -0.0 are two scalars, and a NaN equals itself.
+        self.data, self.dtype = data, dtype
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[Any, ...]], dtypes: Sequence[np.dtype[Any]]) -> Scalars:
+        """From one row of values, or one for each step."""
+        dtype = np.dtype([(f"s{k}", d) for k, d in enumerate(dtypes)])
+        return cls(np.array(list(rows), dtype).tobytes(), dtype)
+
+    def table(self, steps: int) -> np.ndarray[Any, Any]:
+        """One row for each of so many steps."""
+        if not self.dtype.itemsize:
+            return np.zeros(steps, self.dtype)
+        rows = np.frombuffer(self.data, self.dtype)
+        return np.repeat(rows, steps) if len(rows) == 1 else rows[:steps]
+
+    def part(self, start: int, stop: int) -> Scalars:
+        """Those of some of the steps."""
+        size = self.dtype.itemsize
+        return self if len(self.data) <= size else Scalars(self.data[start * size : stop * size], self.dtype)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Scalars) and (self.data, self.dtype) == (other.data, other.dtype)
+
+    def __hash__(self) -> int:
+        return hash((self.data, self.dtype))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Scalars, (self.data, self.dtype)
+
+
+class Sweep(Node):
+    """A stencil applied `steps` times; its result is the state: several arrays where the stencil has several outputs.
+
+    Its fields are the state (one input for each field, or one input that holds them all: another sweep) and then the
+    coefficients. Each stands among the inputs once for every part of it that a region may need: along a periodic
+    axis the far end is a region of its own.
+    """
+
+    __slots__ = ("compiled", "edges", "scalars", "split", "stencil", "steps", "together")
+
+    rereads = True
+
+    def __init__(
+        self,
+        stencil: StencilProgram,
+        edges: Edges,
+        scalars: Scalars,
+        steps: int,
+        together: int,
+        compiled: bool | None,
+        *inputs: Node,
+    ) -> None:
+        """`together`: how many steps a task does; 0 and `compiled` None until the plan decides."""
+        self.stencil, self.edges, self.scalars = stencil, edges, scalars
+        self.steps, self.together, self.compiled = steps, together, compiled
+        self.inputs = inputs
+        self.shape, self.chunks = inputs[0].shape, inputs[0].chunks
+        self.dtype = stencil.program.dtype_of(stencil.program.outputs[0])
+        self.split = tuple(a for a in range(self.ndim) if any(e[a][0].mode == "periodic" for e in edges))
+        """The axes along which a field may be needed in two parts."""
+
+    @property
+    def parts(self) -> tuple[np.dtype[Any], ...] | None:
+        program = self.stencil.program
+        return tuple(map(program.dtype_of, program.outputs)) if len(program.outputs) > 1 else None
+
+    @property
+    def label(self) -> str:
+        return "stencil" if self.steps == 1 else f"stencil, {self.steps} steps"
+
+    @property
+    def costly(self) -> bool:  # type: ignore[override]
+        """What the plan has split is not to be put together again by computing it where it is read."""
+        return self.together > 0
+
+    @property
+    def sources(self) -> tuple[Node, ...]:
+        """The state and the coefficients, each once."""
+        return self.inputs[:: 2 ** len(self.split)]
+
+    def cost(self) -> float:
+        return self.stencil.program.cost * self.steps
+
+    def with_inputs(self, *inputs: Node) -> Node:
+        made: Node = Sweep(self.stencil, self.edges, self.scalars, self.steps, self.together, self.compiled, *inputs)
+        return made
+
+    def box(self, out: Region) -> Box:
+        """What is needed of the fields for a region of the result, as `gpuarray.kernels.stencils.boxes` counts it."""
+        return boxes(self.stencil, self.edges, self.shape, tuple(map(covering, out)), self.steps)[0]
+
+    def _pieces(self, box: Box) -> Iterator[Region]:
+        """The regions of a field that a box is put together from, in the order of the inputs."""
+        along = [
+            wrapped(r, n) if a in self.split else (r,) for a, (r, n) in enumerate(zip(box, self.shape, strict=True))
+        ]
+        return itertools.product(*along)
+
+    def regions(self, out: Region) -> tuple[Region, ...]:
+        pieces = tuple(self._pieces(self.box(out)))
+        return pieces * (len(self.inputs) // len(pieces))
+
+    def workspace(self, out: Region) -> int:
+        box, dense = self.box(out), tuple(map(covering, out))
+        total = scratch_nbytes(self.stencil, self.edges, self.shape, dense, self.steps)
+        if any(size_of(p) for p in itertools.islice(self._pieces(box), 1, None)):
+            total += sum(nbytes(box, d) for node in self.sources for d in node.fields)
+        if dense != out:
+            total += sum(nbytes(dense, d) for d in self.fields)
+        return total
+
+    def evaluate(self, backend: Any, out: Region, *inputs: Any, into: Any = None) -> Any:
+        box, dense = self.box(out), tuple(map(covering, out))
+        pieces = tuple(self._pieces(box))
+        fields: list[Any] = []
+        for k in range(0, len(inputs), len(pieces)):
+            several = isinstance(inputs[k], tuple)
+            held = zip(*inputs[k : k + len(pieces)], strict=True) if several else [inputs[k : k + len(pieces)]]
+            fields += [put_together(backend, box, pieces, arrays) for arrays in held]
+        direct = into is not None and dense == out
+        made = backend.sweep(
+            self.stencil,
+            self.edges,
+            self.scalars.table(self.steps),
+            self.shape,
+            dense,
+            fields,
+            [tuple(r.start for r in box)] * len(fields),
+            compiled=bool(self.compiled),
+            into=(into,) if direct else None,
+        )
+        if dense != out:
+            made = tuple(picked(backend, a, out) for a in made)
+        return made if self.parts else made[0]
+
+
+def wrapped(r: range, n: int) -> tuple[range, range]:
+    """A run of positions along a periodic axis: those inside, and the elements that stand for the others."""
+    if r.start < 0:
+        return range(0, r.stop), range(n + r.start, n)
+    if r.stop > n:
+        return range(r.start, n), range(0, r.stop - n)
+    return r, range(0)
+
+
+def put_together(backend: Any, box: Box, pieces: Sequence[Region], arrays: Sequence[Any]) -> Any:
+    """A field over a box, from its pieces: the first as it is where there is no other."""
+    present = [(p, a) for p, a in zip(pieces, arrays, strict=True) if size_of(p)]
+    if len(present) <= 1:
+        return arrays[0]
+    result = backend.empty(shape_of(box), arrays[0].dtype)
+    first = pieces[0]
+    for piece, array in present:
+        at = []
+        for r, main, part in zip(box, first, piece, strict=True):
+            below = max(0, -r.start)  # so many elements of the far end come before the first
+            start = below if part is main else 0 if below else len(main)
+            at.append(slice(start, start + len(part)))
+        result[tuple(at)] = array
+    return result
+
+
+def picked(backend: Any, array: Any, out: Region) -> Any:
+    """Every step-th element, in memory of its own."""
+    result = backend.empty(shape_of(out), array.dtype)
+    result[...] = array[tuple(slice(None, None, r.step) for r in out)]
+    return result
+
+
+class Part(Node):
+    """One array of a result that has several."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int, input: Node) -> None:
+        self.number, self.inputs = number, (input,)
+        self.shape, self.chunks, self.dtype = input.shape, input.chunks, input.fields[number]
+
+    @property
+    def label(self) -> str:
+        return self.inputs[0].label
+
+    def cost(self) -> float:
+        return 0
+
+    def with_inputs(self, *inputs: Node) -> Node:
+        made: Node = Part(self.number, *inputs)
+        return made
+
+    def regions(self, out: Region) -> tuple[Region, ...]:
+        return (out,)
+
+    def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
+        return inputs[0][self.number]
+
+
+def sweep(
+    stencil: StencilProgram,
+    edges: Edges,
+    scalars: Scalars,
+    steps: int,
+    together: int,
+    compiled: bool | None,
+    *fields: Node,
+) -> tuple[Node, ...]:
+    """The state after `steps` steps, one node for each field of it.
+
+    `fields`: the state, each a node or a part of one result that has all of them, and the coefficients.
+    """
+    state = fields[: stencil.outputs]
+    whole = state[0].inputs[0] if isinstance(state[0], Part) else None
+    if whole is not None and state == tuple(Part(k, whole) for k in range(len(whole.fields))):
+        fields = (whole, *fields[stencil.outputs :])
+    split = sum(any(e[a][0].mode == "periodic" for e in edges) for a in range(stencil.ndim))
+    repeated = (f for f in fields for _ in range(2**split))
+    made: Node = Sweep(stencil, edges, scalars, steps, together, compiled, *repeated)
+    return tuple(Part(k, made) for k in range(stencil.outputs)) if stencil.outputs > 1 else (made,)
