@@ -47,21 +47,23 @@ class Partial(Node):
     Its inputs enter through a fused program, so the elementwise work before a reduction needs no memory.
     """
 
-    __slots__ = ("_parts", "compiled", "cuts", "domain", "op", "operands", "program")
+    __slots__ = ("_parts", "compiled", "cuts", "domain", "op", "operands", "program", "size")
 
     def __init__(
         self,
         op: str,
         cuts: tuple[Lengths | None, ...],
         domain: Chunks,
+        size: int,
         program: Program,
         operands: tuple[Operand, ...],
         compiled: bool,
         *inputs: Node,
     ) -> None:
         self.op, self.cuts, self.program, self.operands, self.compiled = op, cuts, program, operands, compiled
-        self.domain = domain
-        """The chunks of what is reduced."""
+        self.domain, self.size = domain, size
+        """The chunks of what is reduced, and the elements of the whole if that is a slice: the same kernel, the same
+        bits."""
         self.inputs = inputs
         self._parts = tuple(np.dtype(d) for d in REDUCTIONS[op].state(program.dtype_of(program.outputs[0])))
         self.dtype = self._parts[0]
@@ -83,7 +85,9 @@ class Partial(Node):
         return f"{self.op}({inner})" if inner != "copy" else self.op
 
     def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Partial(self.op, self.cuts, self.domain, self.program, self.operands, self.compiled, *inputs)
+        made: Node = Partial(
+            self.op, self.cuts, self.domain, self.size, self.program, self.operands, self.compiled, *inputs
+        )
         return made
 
     def reduced(self, out: Region) -> Region:

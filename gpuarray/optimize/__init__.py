@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from gpuarray.graph.node import Node
-from gpuarray.optimize import reductions, simplify
+from gpuarray.optimize import reductions, simplify, slices
 
 Pass = Callable[..., tuple[Node, ...]]
 
@@ -16,6 +16,7 @@ PASSES: tuple[Pass, ...] = (
     simplify.drop_rechunks,
     simplify.views,
     reductions.to_trees,
+    slices.through_reductions,
 )
 """What changes the graph. Then `stages.groups` decides which results are kept, and `fuse` makes kernels."""
 

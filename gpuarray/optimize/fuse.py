@@ -50,8 +50,8 @@ def absorb(node: Partial, cut: Set[Node], new: dict[Node, Node], policy: Policy)
     """A reduction with the elementwise work below it in its own program."""
     program, operands, arrays = program_of(node.inputs, cut)
     inputs = tuple(new[a] for a in arrays)
-    largest = max(elements(i) for i in node.inputs)
-    made: Node = Partial(node.op, node.cuts, node.domain, program, operands, policy(program, largest), *inputs)
+    compiled = policy(program, node.size)
+    made: Node = Partial(node.op, node.cuts, node.domain, node.size, program, operands, compiled, *inputs)
     return made
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from gpuarray.graph.elementwise import Map
 from gpuarray.graph.grid import Chunks, Lengths
-from gpuarray.graph.node import Node, from_line_of, rewrite
+from gpuarray.graph.node import Node, elements, from_line_of, rewrite
 from gpuarray.graph.reduce import Combine, Partial, Reduce
 from gpuarray.graph.scan import ExclusiveScan, Scan
 from gpuarray.kernels.program import Builder
@@ -46,7 +46,8 @@ def partial_of(op: str, cuts: tuple[Lengths | None, ...], *inputs: Node) -> Node
     """The states of the cells. Its program only passes its inputs on, until `fuse` puts the work below them in it."""
     builder = Builder()
     values = [builder.input("array", i.dtype) for i in inputs]
-    made: Node = Partial(op, cuts, inputs[0].chunks, builder.build(*values), tuple(values), False, *inputs)
+    program = builder.build(*values)
+    made: Node = Partial(op, cuts, inputs[0].chunks, elements(inputs[0]), program, tuple(values), False, *inputs)
     return made
 
 

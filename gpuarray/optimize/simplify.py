@@ -35,9 +35,9 @@ class Views:
         return rewrite(self.rule, *roots)
 
     def rule(self, node: Node) -> Node | None:
-        if not isinstance(node, Select):
-            return None
-        return self.push(node)
+        made = self.push(node) if isinstance(node, Select) else None
+        self.work_below(made or node)  # those below are known by now: a chain of thousands is not gone down at once
+        return made
 
     def work_below(self, node: Node) -> int:
         """Elementwise operations between a node and data, counted along every path, up to a little over LIGHT."""

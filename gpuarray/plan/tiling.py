@@ -147,10 +147,14 @@ class Tiling:
         return count(grid) < PER_THREAD * self.budget.threads and self.size(grid) >= 2 * SMALL
 
     def size(self, grid: Chunks) -> int:
-        """Elements that the largest task goes through: of its result, or of what it reduces on the way to it."""
+        """Elements that the largest task goes through: of its result, of what it reduces on the way to it, or of the
+        chunks of files that it reads."""
         region = region_at(grid, largest_task(grid))
-        below = expand(wanted(self.nodes, region)).values
-        return max([size_of(region), *(size_of(n.reduced(r)) for n, r in below if isinstance(n, Partial))])
+        below = expand(wanted(self.nodes, region))
+        reduced = (size_of(n.reduced(r)) for n, r in below.values if isinstance(n, Partial))
+        files = ((n.reader, n.dtype, r) for n, r in below.sources() if isinstance(n, Source))
+        read = (f.disk_nbytes(r) // max(1, d.itemsize) for f, d, r in files if not f.in_memory)
+        return max([size_of(region), *reduced, *read])
 
     # Changing a grid.
 
