@@ -12,6 +12,7 @@ from gpuarray.graph.move import Rechunk
 from gpuarray.graph.node import Node, elements, toposort
 from gpuarray.graph.reduce import Combine
 from gpuarray.graph.select import Select
+from gpuarray.graph.stencil import Part, Sweep
 from gpuarray.optimize import trace
 from gpuarray.optimize.fuse import Policy
 from gpuarray.optimize.stages import kept
@@ -297,7 +298,10 @@ def kernels(stage: Stage) -> tuple[Kernel, ...]:
             reduces = node.parts is not None
             steps = len(program.steps) + reduces
             made.append(Kernel(node.label, steps, how(program, node.compiled)))  # type: ignore[arg-type, attr-defined]
-        elif not isinstance(node, (Source, Stored, Const, Index, Rechunk)) and not (
+        elif isinstance(node, Sweep):
+            program = node.stencil.program
+            made.append(Kernel(node.label, len(program.steps), how(program, bool(node.compiled))))
+        elif not isinstance(node, (Source, Stored, Const, Index, Rechunk, Part)) and not (
             isinstance(node, Select) and node.label == "view"
         ):
             label = f"merge of {node.label}" if isinstance(node, Combine) else node.label

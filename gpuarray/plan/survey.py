@@ -16,12 +16,14 @@ from gpuarray.cluster.task import Key, Task
 from gpuarray.graph.blocks import MapBlocks
 from gpuarray.graph.contract import MatMul
 from gpuarray.graph.elementwise import Fused
-from gpuarray.graph.grid import Region, size_of, whole
+from gpuarray.graph.grid import Region, covering, size_of, whole
 from gpuarray.graph.leaves import Source
 from gpuarray.graph.node import Node, elements
 from gpuarray.graph.reduce import Partial
 from gpuarray.graph.select import Select
+from gpuarray.graph.stencil import Part, Sweep
 from gpuarray.kernels.program import Program
+from gpuarray.kernels.stencils.boxes import boxes
 from gpuarray.plan.block import Block, BlockWork, Value, expand
 from gpuarray.plan.build import RunPlan, Stage
 from gpuarray.plan.tiling import largest_task, result_region
@@ -89,7 +91,7 @@ class Tally:
             self.regions.setdefault(node, {})[region] = None
             if not node.reader.in_memory:
                 self.read[node] += node.reader.disk_nbytes(region)
-        elif node.inputs and not isinstance(node, Select):
+        elif node.inputs and not isinstance(node, (Select, Part)):
             kind, amount = work_of(node, region)
             self.operations[kind] += amount
 
@@ -188,6 +190,10 @@ def work_of(node: Node, region: Region) -> tuple[str, float]:
         return how(node.program, node.compiled), (1 + node.program.cost) * size_of(node.reduced(region))
     if isinstance(node, Fused):
         return how(node.program, node.compiled), max(1.0, node.program.cost) * size_of(region)
+    if isinstance(node, Sweep):
+        levels = boxes(node.stencil, node.edges, node.shape, tuple(map(covering, region)), node.steps)[1:]
+        points = sum(map(size_of, levels))
+        return how(node.stencil.program, bool(node.compiled)), max(1.0, node.stencil.program.cost) * points
     return ("library" if isinstance(node, MatMul) else "interpreted"), node.cost() * size_of(region)
 
 
