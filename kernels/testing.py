@@ -9,10 +9,11 @@ import pytest
 
 from gpuarray.kernels.program import Affine, Builder
 from gpuarray.kernels.testing_reductions import ReductionTests
+from gpuarray.kernels.testing_stencils import StencilTests
 from gpuarray.kernels.testing_tools import LAYOUTS, NUMBERS, SHAPES, identity, laid_out, sample
 
 
-class BackendTests(ReductionTests):
+class BackendTests(ReductionTests, StencilTests):
     """The contract of `gpuarray.kernels.backends.base.Backend`.
 
     Inherit, and give the backend as a fixture of that name. Everything runs interpreted and compiled.

@@ -19,6 +19,8 @@ from gpuarray.kernels.backends.base import Cuts
 from gpuarray.kernels.backends.numpy import BACKEND as HOST
 from gpuarray.kernels.errors import GPUArrayError
 from gpuarray.kernels.program import Program
+from gpuarray.kernels.stencils.boxes import Box
+from gpuarray.kernels.stencils.program import Edges, StencilProgram
 
 Host = np.ndarray[Any, Any]
 
@@ -379,6 +381,27 @@ class Fake:
     def scan(self, name: str, array: Any, axis: int, carry: Any, dtype: np.dtype[Any]) -> FakeArray:
         result: FakeArray = self._close(HOST.scan(name, self._inside(array), axis, self._inside(carry), dtype), {})
         return result
+
+    def sweep(
+        self,
+        stencil: StencilProgram,
+        edges: Edges,
+        scalars: Host,
+        domain: tuple[int, ...],
+        out: Box,
+        fields: Sequence[Any],
+        origins: Sequence[tuple[int, ...]],
+        *,
+        compiled: bool,
+        into: Sequence[Any] | None = None,
+    ) -> tuple[FakeArray, ...]:
+        opened: dict[int, FakeArray] = {}
+        given = [self._open(f, opened) for f in fields]
+        targets = None if into is None else [self._open(r, opened) for r in into]
+        results: tuple[FakeArray, ...] = self._close(
+            HOST.sweep(stencil, edges, scalars, domain, out, given, origins, compiled=compiled, into=targets), opened
+        )
+        return results
 
 
 def _owner(array: Host) -> Host:

@@ -10,6 +10,9 @@ import numpy as np
 from gpuarray.kernels import interpreter
 from gpuarray.kernels.backends.base import Cuts
 from gpuarray.kernels.program import Program
+from gpuarray.kernels.stencils import interpreter as stencils
+from gpuarray.kernels.stencils.boxes import Box
+from gpuarray.kernels.stencils.program import Edges, StencilProgram
 
 Array = np.ndarray[Any, Any]
 
@@ -66,6 +69,21 @@ class NumPyBackend:
     def scan(self, name: str, array: Array, axis: int, carry: Array | None, dtype: np.dtype[Any]) -> Array:
         result: Array = interpreter.scan(np, name, array, axis, carry, dtype)
         return result
+
+    def sweep(
+        self,
+        stencil: StencilProgram,
+        edges: Edges,
+        scalars: Array,
+        domain: tuple[int, ...],
+        out: Box,
+        fields: Sequence[Array],
+        origins: Sequence[tuple[int, ...]],
+        *,
+        compiled: bool,
+        into: Sequence[Array] | None = None,
+    ) -> tuple[Array, ...]:
+        return stencils.sweep(np, stencil, edges, scalars, domain, out, fields, origins, into)
 
 
 def _supported(program: Program) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from gpuarray.kernels import backends, interpreter
 from gpuarray.kernels.backends.fake import Fake
 from gpuarray.kernels.errors import DeviceError
+from gpuarray.kernels.stencils import interpreter as stencils
 from gpuarray.kernels.testing import BackendTests
 
 
@@ -38,6 +39,9 @@ class Interpreted(Fake):
 
     def scan(self, name: str, array: Any, axis: int, carry: Any, dtype: Any) -> Any:
         return interpreter.scan(self.xp, name, array, axis, carry, dtype)
+
+    def sweep(self, *given: Any, compiled: bool, into: Any = None) -> Any:
+        return stencils.sweep(self.xp, *given, into)
 
 
 class TestInterpreterOnADevice(BackendTests):
