@@ -130,6 +130,8 @@ class Sweep(Node):
         return pieces * (len(self.inputs) // len(pieces))
 
     def workspace(self, out: Region) -> int:
+        if not size_of(out):
+            return 0
         box, dense = self.box(out), tuple(map(covering, out))
         total = scratch_nbytes(self.stencil, self.edges, self.shape, dense, self.steps)
         if any(size_of(p) for p in itertools.islice(self._pieces(box), 1, None)):
@@ -139,6 +141,9 @@ class Sweep(Node):
         return total
 
     def evaluate(self, backend: Any, out: Region, *inputs: Any, into: Any = None) -> Any:
+        if not size_of(out):
+            nothing = tuple(backend.empty(shape_of(out), d) for d in self.fields)
+            return nothing if self.parts else nothing[0]
         box, dense = self.box(out), tuple(map(covering, out))
         pieces = tuple(self._pieces(box))
         fields: list[Any] = []

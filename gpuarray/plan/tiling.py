@@ -196,8 +196,15 @@ class Tiling:
                 options = [g for g in options if self.amplification(g) <= 1.1 * reads]
             if not options:
                 return grid
-            grid = min(options, key=lambda g: (self.bytes(g) // 2**16, self.amplification(g)))
+            smaller = min(options, key=lambda g: (self.bytes(g) // 2**16, self.amplification(g)))
+            if keep_reads and not self.worth(grid, smaller):
+                return grid
+            grid = smaller
         return grid
+
+    def worth(self, grid: Chunks, smaller: Chunks) -> bool:
+        """Whether smaller tasks save memory to speak of, or are many enough at last: margins do not shrink."""
+        return self.bytes(smaller) < 0.9 * self.bytes(grid) or self.too_few(grid) or self.size(grid) > LONG
 
     def halved(self, grid: Chunks, axis: int) -> Chunks | None:
         lengths = grid[axis]
