@@ -1,0 +1,85 @@
+"""Programs as the body of a CUDA kernel: the rows' own scalar code, but for what CUDA's library does worse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from gpuarray.kernels.program import Program
+from gpuarray.kernels.row import DType, Elementwise, type_name
+from gpuarray.kernels.table import ELEMENTWISE
+
+SUBSTITUTES = {
+    "10.0 ** np.float64(abs({1}))": "power_of_ten(abs({1}))",
+    "math.nextafter(": "nextafter(",
+}
+"""Parts of texts, and what stands for them on CUDA."""
+
+
+def text_of(row: Elementwise, operands: tuple[DType, ...], result: DType) -> str | None:
+    """`Elementwise.code_for` for CUDA: the scalar code of one loop, or None where the row is only interpreted."""
+    text = row.code_for(operands, result)
+    if text is not None:
+        for part, substitute in SUBSTITUTES.items():
+            text = text.replace(part, substitute)
+    return text
+
+
+def missing(program: Program) -> str:
+    """Why a program has no CUDA kernel, or an empty text: then it has one.
+
+    >>> from gpuarray.kernels.program import Builder
+    >>> b = Builder()
+    >>> missing(b.build(b.step("sin", b.input("array", "complex64"))))
+    'sin of complex64 has no scalar code'
+    """
+    for dtype in (program.dtype_of(k) for k in range(len(program.inputs) + len(program.steps))):
+        if dtype.kind not in "biufc" or dtype == np.float16 or dtype.char in "gG" or not dtype.isnative:
+            return f"{dtype} is no dtype of CUDA kernels"
+    for step in program.missing_code():
+        return f"{step.op} of {program.dtype_of(step.args[0])} has no scalar code"
+    return ""
+
+
+def steps(program: Program, name: Callable[[int], str]) -> Iterator[str]:
+    """One line per step of the program; `name` says what a value is called.
+
+    >>> from gpuarray.kernels.program import Builder
+    >>> b = Builder()
+    >>> x = b.input("array", "float32")
+    >>> list(steps(b.build(b.step("multiply", x, x)), lambda value: f"v{value}"))
+    ['v1 = np.float32(v0 * v0)']
+    """
+    first = len(program.inputs)
+    for k, step in enumerate(program.steps):
+        result = np.dtype(step.dtype)
+        text = text_of(ELEMENTWISE[step.op], tuple(program.dtype_of(a) for a in step.args), result)
+        assert text is not None, f"{step.op} has no scalar code for {step.dtype}"
+        yield f"{name(first + k)} = {type_name(result)}({text.format(*(name(a) for a in step.args))})"
+
+
+def scalar_parameters(name: str, dtype: DType) -> tuple[list[tuple[str, str]], list[str]]:
+    """A scalar as parameters of a kernel, (name, type) each, and the lines that make it of them.
+
+    >>> scalar_parameters("v1", np.dtype("complex64"))
+    ([('v1_real', 'float32'), ('v1_imag', 'float32')], ['v1 = np.complex64(complex(v1_real, v1_imag))'])
+    """
+    if dtype.kind == "c":
+        part = f"float{4 * dtype.itemsize}"
+        parameters = [(f"{name}_real", part), (f"{name}_imag", part)]
+        return parameters, [f"{name} = {type_name(dtype)}(complex({name}_real, {name}_imag))"]
+    if dtype.kind == "b":
+        return [(f"{name}_bits", "uint8")], [f"{name} = {name}_bits != np.uint8(0)"]
+    return [(name, dtype.name)], []
+
+
+def indented(lines: Iterator[str] | list[str], by: int = 1) -> list[str]:
+    return ["    " * by + line for line in lines]
+
+
+def kernel_text(title: str, parameters: list[tuple[str, str]], body: Iterator[str] | list[str]) -> str:
+    """The whole text of a kernel."""
+    names = ", ".join(name for name, _ in parameters)
+    return "\n".join([f"# {re.sub(r'[^ -~]', '', title)}", f"def kernel({names}):", *indented(body)]) + "\n"

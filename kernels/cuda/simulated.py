@@ -1,0 +1,141 @@
+"""What the text of a CUDA kernel may name, in plain Python for Numba's simulator (NUMBA_ENABLE_CUDASIM=1).
+
+A place in memory is a `Memory`, which refuses to be read or written outside its array: on a GPU that would go
+unnoticed. Arithmetic is NumPy's on scalars, so it has the same bits.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import types
+from typing import Any
+
+import numpy as np
+
+from gpuarray.kernels import philox, scalar
+from gpuarray.kernels.cuda import positions
+
+
+class Memory:
+    """An address: so many bytes from the beginning of an array's memory.
+
+    >>> x = np.arange(5.0)
+    >>> load(np.float64, Memory.of(x[1:], -8), 1)
+    np.float64(1.0)
+    >>> load(np.float64, Memory.of(x), 5)
+    Traceback (most recent call last):
+        ...
+    IndexError: bytes 40 to 48 of an array of 40
+    """
+
+    __slots__ = ("data", "offset")
+
+    def __init__(self, data: np.ndarray[Any, Any], offset: int) -> None:
+        self.data, self.offset = data, offset
+
+    @classmethod
+    def of(cls, array: np.ndarray[Any, Any], offset: int = 0) -> Memory:
+        """Where element 0 of `array` lies, moved by `offset` bytes; all of the memory below it may be used."""
+        owner = array
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        start = array.ctypes.data - owner.ctypes.data
+        order: Any = "C" if owner.flags.c_contiguous else "F"
+        return cls(owner.reshape(-1, order=order).view(np.uint8), start + offset)
+
+    def span(self, offset: int, nbytes: int) -> np.ndarray[Any, Any]:
+        at = self.offset + offset
+        if not 0 <= at <= self.data.size - nbytes:
+            raise IndexError(f"bytes {at} to {at + nbytes} of an array of {self.data.size}")
+        return self.data[at : at + nbytes]
+
+
+def load(dtype: Any, place: Memory, index: Any) -> Any:
+    size = np.dtype(dtype).itemsize
+    return place.span(int(index) * size, size).view(dtype)[0]
+
+
+def load_vector(dtype: Any, length: int, place: Memory, index: Any) -> Any:
+    size = np.dtype(dtype).itemsize
+    offset = int(index) * size
+    assert (place.offset + offset + place.data.ctypes.data) % min(16, length * size) == 0, "a vector is not aligned"
+    return tuple(place.span(offset, length * size).view(dtype))
+
+
+def store(dtype: Any, place: Memory, index: Any, value: Any) -> None:
+    size = np.dtype(dtype).itemsize
+    place.span(int(index) * size, size).view(dtype)[0] = value
+
+
+def store_vector(dtype: Any, length: int, place: Memory, index: Any, values: Any) -> None:
+    size = np.dtype(dtype).itemsize
+    offset = int(index) * size
+    assert (place.offset + offset + place.data.ctypes.data) % min(16, length * size) == 0, "a vector is not aligned"
+    place.span(offset, length * size).view(dtype)[:] = values
+
+
+def ahead(place: Memory, nbytes: Any) -> Memory:
+    return Memory(place.data, place.offset + int(nbytes))
+
+
+def quotient(a: Any, b: Any) -> Any:
+    return type(a)(int(a) // int(b))
+
+
+_exchange: dict[tuple[Any, int], Any] = {}
+
+
+def shuffle_down(x: Any, distance: Any) -> Any:
+    """Every thread of the block takes part."""
+    thread: Any = threading.current_thread()
+    block, me = thread.blockIdx, thread.threadIdx
+    size = thread.blockDim
+    rank = (me.z * size.y + me.y) * size.x + me.x
+    key = (block.x, block.y, block.z)
+    _exchange[key, rank] = x
+    thread.syncthreads()
+    other = rank + int(distance)
+    result = _exchange.get((key, other), x) if other // 32 == rank // 32 else x
+    thread.syncthreads()
+    return result
+
+
+def _math() -> Any:
+    names = ["fabs", "copysign", "sqrt", "hypot", "fmod", "ldexp", "sin", "cos", "tan", "sinh", "cosh", "tanh"]
+    names += ["exp", "exp2", "expm1", "log", "log2", "log10", "log1p"]
+    found = types.SimpleNamespace(inf=np.inf, nan=np.nan, pi=np.pi, **{name: getattr(np, name) for name in names})
+    for name in ("asin", "acos", "atan", "atan2", "asinh", "acosh", "atanh"):
+        setattr(found, name, getattr(np, name.replace("a", "arc", 1)))
+    return found
+
+
+@functools.cache
+def namespace() -> dict[str, Any]:
+    """The globals of a kernel's text in the simulator."""
+    from numba import cuda
+
+    from gpuarray.kernels.cuda import device
+
+    names: dict[str, Any] = {"cuda": cuda, "math": _math(), "np": np}
+    names["cmath"] = types.SimpleNamespace(exp=np.exp, sqrt=np.sqrt)
+    names |= {"load": load, "read": load, "load_vector": load_vector, "read_vector": load_vector}
+    names |= {"store": store, "store_vector": store_vector, "ahead": ahead, "quotient": quotient}
+    names |= {"shuffle_down": shuffle_down, "power_of_ten": device.power_of_ten, "nextafter": np.nextafter}
+    for module in (scalar, philox, positions):
+        own: dict[str, Any] = {**vars(module), "math": names["math"]}
+        for name, function in vars(module).items():
+            if inspect.isfunction(function) and function.__module__ == module.__name__ and name not in names:
+                own[name] = types.FunctionType(function.__code__, own, name, function.__defaults__)
+                names[name] = own[name]
+    return names
+
+
+def launch(source: str, blocks: tuple[int, ...], threads: tuple[int, ...], shared: int, *arguments: Any) -> None:
+    """Run a kernel's text: arrays are given as `Memory`, numbers as NumPy scalars."""
+    from numba import cuda
+
+    names = dict(namespace())
+    exec(compile(source, "<kernel>", "exec"), names)
+    cuda.jit(names["kernel"])[blocks, threads, 0, shared](*arguments)

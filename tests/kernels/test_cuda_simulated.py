@@ -1,0 +1,466 @@
+"""CUDA kernels run by Numba's simulator on small arrays, against the interpreter: the same bits.
+
+The simulator replaces Numba's CUDA for a whole process, so the checks run in one process of their own: this file,
+executed as a script. Each `check_...` is a test.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import json
+import os
+import subprocess
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpuarray.kernels.program import Builder, Program
+from gpuarray.kernels.stencils.program import MODES, Edge, StencilProgram, Tap
+
+DTYPES = ["bool", "int8", "uint8", "int16", "int32", "uint32", "int64", "uint64"]
+FLOATS = ["float32", "float64", "complex64", "complex128"]
+
+
+def aligned(shape: tuple[int, ...], dtype: Any, shift: int = 0) -> np.ndarray:
+    """An array that begins `shift` elements after a multiple of 64 bytes, and owns nothing beyond its end."""
+    size = int(np.prod(shape))
+    dtype = np.dtype(dtype)
+    raw = np.zeros((size + shift) * dtype.itemsize + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    memory = raw[start : start + (size + shift) * dtype.itemsize]
+    return memory.view(dtype)[shift:].reshape(shape)
+
+
+def place(array: np.ndarray, offset: int = 0) -> Any:
+    """Where element 0 of an array of `aligned` lies; only the array's own memory may be touched."""
+    from gpuarray.kernels.cuda.simulated import Memory
+
+    low, high = np.lib.array_utils.byte_bounds(array)
+    memory = np.frombuffer((ctypes.c_uint8 * (high - low)).from_address(low), np.uint8)
+    return Memory(memory, array.ctypes.data - low + offset)
+
+
+def sample(shape: tuple[int, ...], dtype: Any, seed: int = 0, shift: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    out = aligned(shape, dtype, shift)
+    values = rng.normal(size=shape) * 20
+    if out.dtype.kind == "c":
+        out[...] = values + 1j * rng.normal(size=shape)
+    else:
+        out[...] = rng.integers(0, 100, shape) if out.dtype.kind in "bu" else values
+        if out.dtype.kind == "f" and out.size > 4:
+            out.reshape(-1)[1:4] = np.nan, np.inf, -0.0
+    return out
+
+
+def same(found: np.ndarray, expected: np.ndarray, what: str = "") -> None:
+    assert found.dtype == expected.dtype, (what, found.dtype, expected.dtype)
+    assert found.shape == expected.shape, (what, found.shape, expected.shape)
+    if found.dtype.kind in "fc":  # any NaN is as good as another
+        found, expected = found.copy(), expected.copy()
+        for array in (found, expected):
+            parts = array.view(array.real.dtype) if array.ndim else array.reshape(1).view(array.real.dtype)
+            parts[np.isnan(parts)] = np.nan
+    if found.tobytes() != expected.tobytes():
+        at = np.argwhere(~((found == expected) | ((found != found) & (expected != expected))))[:5]
+        raise AssertionError(f"{what}: differ at {at.tolist()}: {found[tuple(at[0])]} {expected[tuple(at[0])]}")
+
+
+def number(value: Any, dtype: Any) -> list[Any]:
+    """A scalar as the parameters of a kernel."""
+    from gpuarray.kernels.cuda.launch import scalar_arguments
+
+    return scalar_arguments(value, np.dtype(dtype))
+
+
+def run(kernel: Any, blocks: tuple[int, ...], threads: tuple[int, ...], *arguments: Any) -> None:
+    from gpuarray.kernels.cuda import simulated
+
+    assert len(kernel.parameters) == len(arguments), (kernel.parameters, arguments)
+    given = [
+        a if t == "uint64" and not np.isscalar(a) else np.dtype(t).type(a)
+        for t, a in zip(kernel.parameters, arguments, strict=True)
+    ]
+    simulated.launch(kernel.source, blocks, threads, kernel.shared, *given)
+
+
+# Elementwise
+
+
+def arithmetic(dtype: str) -> tuple[Program, bool]:
+    b = Builder()
+    x, y = b.input("array", dtype), b.input("array", dtype)
+    if dtype == "bool":
+        return b.build(b.step("logical_xor", x, b.step("add", x, y))), False
+    s = b.input("scalar", dtype)
+    return b.build(b.step("add", b.step("multiply", x, s), b.step("subtract", y, x))), True
+
+
+def check_contiguous_arithmetic() -> None:
+    from gpuarray.kernels.cuda import elementwise_code
+
+    for dtype in DTYPES + FLOATS:
+        program, scalar = arithmetic(dtype)
+        for n, threads, blocks in ((0, 8, 1), (1, 8, 1), (37, 8, 1), (1043, 16, 2)):
+            x, y, out = sample((n,), dtype), sample((n,), dtype, 1), aligned((n,), dtype)
+            value = np.dtype(dtype).type(3)
+            arguments = number(value, dtype) if scalar else []
+            kernel = elementwise_code.contiguous_kernel(program, elementwise_code.contiguous(program))
+            run(kernel, (blocks,), (threads,), place(out), place(x), place(y), *arguments, n)
+            same(out, program.interpret(np, x, y, *([value] if scalar else []))[0], dtype)
+
+
+def check_unaligned_and_in_place() -> None:
+    from gpuarray.kernels.cuda import elementwise_code
+    from gpuarray.kernels.cuda.elementwise_code import Operands
+
+    for dtype in ("int8", "float64"):
+        program, _ = arithmetic(dtype)
+        x, y = sample((331,), dtype, shift=1), sample((331,), dtype, 1, shift=3)
+        value = np.dtype(dtype).type(3)
+        expected = program.interpret(np, x, y, value)[0]
+        out = aligned((331,), dtype, shift=1)
+        kernel = elementwise_code.contiguous_kernel(program, Operands("uu-"), aligned=False)
+        run(kernel, (2,), (16,), place(out), place(x), place(y), value, 331)
+        same(out, expected, dtype)
+        x = sample((331,), dtype)
+        expected = program.interpret(np, x, y, value)[0]
+        y = aligned((331,), dtype)
+        y[:] = sample((331,), dtype, 1, shift=3)
+        kernel = elementwise_code.contiguous_kernel(program, Operands("uu-", coherent=True))
+        run(kernel, (2,), (16,), place(x), place(x), place(y), value, 331)
+        same(x, expected, dtype)
+
+
+def check_one_element_for_all() -> None:
+    from gpuarray.kernels.cuda import elementwise_code
+    from gpuarray.kernels.cuda.elementwise_code import Operands
+
+    b = Builder()
+    x, y, k = b.input("array", "float32"), b.input("array", "bool"), b.input("index", "int64")
+    program = b.build(b.step("where", y, b.step("add", x, k), k), b.step("less", k, x))
+    x, y = sample((1,), "float32", 5), aligned((100,), "bool")
+    y[::3] = True
+    first, second = aligned((100,), "float64"), aligned((100,), "bool")
+    kernel = elementwise_code.contiguous_kernel(program, Operands("cuu"))
+    run(kernel, (1,), (16,), place(first), place(second), place(x), place(y), -50, 2, 100)
+    expected = program.interpret(np, x, y, np.arange(100) * 2 - 50)
+    same(first, expected[0])
+    same(second, expected[1])
+
+
+def check_strided() -> None:
+    from gpuarray.kernels.cuda import elementwise_code
+    from gpuarray.kernels.cuda.elementwise_code import Operands
+
+    for dtype, wide in itertools.product(("float64", "int16", "complex64", "bool"), (False, True)):
+        program, scalar = arithmetic(dtype)
+        x = sample((7, 5, 4), dtype).transpose(1, 2, 0)
+        y = sample((5, 9, 7), dtype, 1)[::-1, ::2][:, :4]
+        base = aligned((5, 4, 14), dtype)
+        out = base[:, :, ::2]
+        value = np.dtype(dtype).type(3)
+        kernel = elementwise_code.strided_kernel(program, Operands("ss-" if scalar else "ss"), 3, wide)
+        places = [place(a) for a in (out, x, y)]
+        moves = [s for a in (out, x, y) for s in a.strides]
+        scalars = number(value, dtype) if scalar else []
+        run(kernel, (2,), (16,), *places, *moves, *scalars, 4, 7, 140)
+        same(np.ascontiguousarray(out), program.interpret(np, x, y, *([value] if scalar else []))[0], dtype)
+
+
+def check_random_numbers() -> None:
+    from gpuarray.kernels import philox
+    from gpuarray.kernels.cuda import elementwise_code
+
+    for name, dtype in philox.OPERATIONS:
+        b = Builder()
+        single = dtype == "float32"
+        inputs = [b.input("scalar", "uint64"), b.input("scalar", "uint64"), b.input("index", "int64")]
+        extra = [np.int64(-500), np.uint64(1000)] if name == "random_integers" else []
+        inputs += [b.input("scalar", e.dtype) for e in extra]
+        program = b.build(b.step(name + ("32" if single else ""), *inputs))
+        out = aligned((50,), dtype)
+        kernel = elementwise_code.contiguous_kernel(program, elementwise_code.contiguous(program))
+        key, stream = 2**64 - 7, 2**63 + 5
+        run(kernel, (1,), (8,), place(out), 2**40 + 1, 3, key, stream, *extra, 50)
+        index = 2**40 + 1 + 3 * np.arange(50)
+        same(out, philox.interpret(name, dtype, key, stream, index, *(int(e) for e in extra)), name)
+        strided = elementwise_code.strided_kernel(program, elementwise_code.contiguous(program), 2)
+        run(
+            strided,
+            (1,),
+            (8,),
+            place(out),
+            2**40 + 1,
+            5 * out.itemsize,
+            out.itemsize,
+            15,
+            3,
+            key,
+            stream,
+            *extra,
+            5,
+            50,
+        )
+        same(out, philox.interpret(name, dtype, key, stream, index, *(int(e) for e in extra)), name)
+
+
+def check_rows_of_arithmetic() -> None:
+    """What is exact, for every dtype: the bits of NumPy, special values and zero divisors among the operands."""
+    from gpuarray.kernels.cuda import elementwise_code
+    from gpuarray.kernels.table import ELEMENTWISE
+
+    binary = (
+        "add subtract multiply divide floor_divide remainder fmod maximum minimum fmax fmin equal less greater_equal"
+    )
+    binary += " bitwise_and left_shift right_shift gcd lcm logical_or copysign nextafter heaviside"
+    unary = "negative absolute square reciprocal sign floor ceil trunc rint invert logical_not conjugate isnan isinf"
+    unary += " isfinite signbit sqrt bitwise_count"
+    for name, dtype in itertools.product(f"{binary} {unary}".split(), DTYPES + FLOATS):
+        row = ELEMENTWISE[name]
+        b = Builder()
+        try:
+            program = b.build(b.step(name, *(b.input("array", dtype) for _ in range(row.nin))))
+        except TypeError:
+            continue
+        if any(program.dtype_of(k) == np.float16 for k in range(len(program.inputs) + len(program.steps))):
+            continue
+        if program.missing_code() or (name == "sqrt" and dtype.startswith("complex")):
+            continue
+        if name == "sign" and dtype not in FLOATS:
+            continue  # NumPy's truth values cannot be subtracted, Numba's can
+        operands = [sample((40,), dtype, k) for k in range(row.nin)]
+        if operands[-1].dtype.kind != "c":
+            operands[-1][::7] = 0
+            operands[-1][::9] = 1
+        if dtype.startswith("complex") and name in ("absolute", "divide", "multiply", "reciprocal", "square"):
+            continue  # NumPy contracts their arithmetic to fma on some processors
+        memory = [aligned((40,), dtype) for _ in operands]
+        for m, o in zip(memory, operands, strict=True):
+            m[:] = o
+        out = aligned((40,), program.dtype_of(program.outputs[0]))
+        kernel = elementwise_code.contiguous_kernel(program, elementwise_code.contiguous(program))
+        run(kernel, (1,), (5,), place(out), *map(place, memory), 40)
+        same(out, program.interpret(np, *memory)[0], f"{name} {dtype}")
+
+
+# Stencils
+
+
+def stencil(offsets: list[tuple[int, ...]], dtype: str, fields: int = 1) -> StencilProgram:
+    """A weighted sum of the taps, in an order that no rearrangement could give; the last field is a coefficient."""
+    b = Builder()
+    taps = [Tap(f, o) for f in range(fields) for o in offsets]
+    values = [b.input("array", dtype) for _ in taps]
+    weight = b.input("scalar", dtype)
+    outputs = []
+    for state in range(max(1, fields - 1)):
+        total = values[state]
+        for v in values:
+            if dtype == "bool":
+                total = b.step("logical_xor", total, v)
+            else:
+                total = b.step("subtract", v, b.step("multiply", total, weight))
+        outputs.append(total)
+    return StencilProgram(b.build(*outputs), tuple(taps), (dtype,) * fields, len(offsets[0]))
+
+
+def star(ndim: int, radius: int) -> list[tuple[int, ...]]:
+    unit = np.eye(ndim, dtype=int)
+    found = [tuple(s * unit[a]) for a in range(ndim) for s in range(-radius, radius + 1) if s]
+    return [(0,) * ndim, *[tuple(map(int, f)) for f in found]]
+
+
+def stepped(
+    s: StencilProgram, edges: Any, fields: list[np.ndarray], weight: Any, box: Any, origins: Any
+) -> list[np.ndarray]:
+    """One step at every point of the box, tap by tap, with NumPy."""
+    from gpuarray.kernels.stencils.boxes import source
+    from gpuarray.kernels.stencils.program import kept_border
+
+    domain = edges[1]
+    at = np.meshgrid(*[np.arange(r.start, r.stop) for r in box], indexing="ij", sparse=False)
+    taps = []
+    for tap in s.taps:
+        index, constant = [], np.full(at[0].shape, None, object)
+        for a in range(s.ndim):
+            first, last = edges[0][tap.field][a]
+            n = domain[a]
+            line = []
+            for p in range(box[a].start + tap.offset[a], box[a].stop + tap.offset[a]):
+                edge = first if p < 0 else last
+                line.append(p if 0 <= p < n or edges[2][a] else source(p, n, edge))
+            chosen = np.array([0 if q is None else q for q in line])
+            shape = [1] * s.ndim
+            shape[a] = -1
+            index.append(chosen.reshape(shape) - origins[tap.field][a])
+            for k, q in enumerate(line):
+                if q is None:
+                    where: list[Any] = [slice(None)] * s.ndim
+                    where[a] = k
+                    p = box[a].start + tap.offset[a] + k
+                    constant[tuple(where)] = (first if p < 0 else last).value
+        limits = fields[tap.field].shape
+        index = [np.clip(i, 0, n - 1) for i, n in zip(index, limits, strict=True)]
+        value = fields[tap.field][tuple(np.broadcast_arrays(*index))].copy()
+        given = constant != np.array(None)
+        value[given] = constant[given].astype(value.dtype)
+        taps.append(value)
+    results = list(s.program.interpret(np, *taps, weight))
+    kept = np.zeros(at[0].shape, bool)
+    for a in range(s.ndim):
+        if not edges[2][a]:
+            low, high = kept_border(s, edges[0], a)
+            kept |= (at[a] < low) | (at[a] >= domain[a] - high)
+    for j, r in enumerate(results):
+        here = fields[j][tuple(p - o for p, o in zip(at, origins[j], strict=True))]
+        r[kept] = here[kept]
+    return results
+
+
+def zero(array: np.ndarray, origin: tuple[int, ...]) -> Any:
+    """The place of position 0 of an array whose element 0 stands at `origin`."""
+    return place(array, -sum(o * s for o, s in zip(origin, array.strides, strict=True)))
+
+
+def one_step(
+    s: StencilProgram, edges: Any, fields: Any, origins: Any, weight: Any, domain: Any, box: Any, extended: Any
+) -> list[np.ndarray]:
+    """By `interior_kernel` where it can, by `edge_kernel` around it."""
+    from gpuarray.kernels.cuda import stencil_code
+
+    modes = stencil_code.modes_of(edges, extended)
+    shape = tuple(len(r) for r in box)
+    outputs = [aligned(shape, s.program.dtype_of(o)) for o in s.program.outputs]
+    length = stencil_code.vector_length(s)
+    pitched = all(st % (length * f.itemsize) == 0 for f in [*fields, *outputs] for st in f.strides[:-1])
+    phases = {o[-1] % length for o in origins} | {box[-1].start % length}
+    fits = pitched and len(phases) == 1
+    inner, around = stencil_code.slabs(s, modes, domain, box, length if fits else 1, phases.pop() if fits else 0)
+    low = tuple(r.start for r in box)
+    read = stencil_code.read_fields(s)
+    scalars = number(weight, s.dtype(0))
+    if inner is not None:
+        kernel = stencil_code.interior_kernel(s, fits)
+        arrays = [(o, low) for o in outputs] + [(fields[f], origins[f]) for f in read]
+        places = [zero(a, o) for a, o in arrays]
+        moves = [m for a, _ in arrays for m in a.strides[:-1]]
+        ends = [e for r in inner for e in (r.start, r.stop)]
+        rows = 3
+        threads = (4, 2, 1) if s.ndim > 1 else (4, 1, 1)
+        middle = 1
+        for r in inner[1:-1]:
+            middle *= len(r)
+        pieces = -(-len(inner[0]) // rows)
+        across = -(-len(inner[-1]) // (4 * (length if fits else 1)))
+        blocks = (across, -(-(pieces if s.ndim == 2 else middle) // threads[1]), pieces if s.ndim > 2 else 1)
+        run(kernel, blocks, threads, *places, *moves, *scalars, *ends, rows)
+    kernel = stencil_code.edge_kernel(s, modes)
+    for slab in around:
+        arrays = [(o, low) for o in outputs] + list(zip(fields, origins, strict=True))
+        places = [zero(a, o) for a, o in arrays]
+        moves = [m for a, _ in arrays for m in a.strides]
+        constants = [
+            c
+            for f, a, side in stencil_code.constant_edges(modes, list(range(s.fields)))
+            for c in number(edges[f][a][side].value, s.dtype(f))
+        ]
+        ends = [e for r in slab for e in (r.start, r.stop)]
+        run(kernel, (2,), (8,), *places, *moves, *constants, *scalars, *domain, *ends)
+    return outputs
+
+
+def compare_step(
+    s: StencilProgram, domain: tuple[int, ...], first: str, last: str, pad: int = 0, seed: int = 0
+) -> None:
+    dtype = s.dtypes[0]
+    edges = tuple(tuple((Edge(first, 1 + a), Edge(last, 7 + f)) for a in range(s.ndim)) for f in range(s.fields))  # type: ignore[arg-type]
+    fields = [sample((*domain[:-1], domain[-1] + pad), dtype, seed + f)[..., : domain[-1]] for f in range(s.fields)]
+    origins = [(0,) * s.ndim] * s.fields
+    box = tuple(range(n) for n in domain)
+    weight = np.dtype(dtype).type(1 if dtype == "bool" else 2)
+    extended = (False,) * s.ndim
+    found = one_step(s, edges, fields, origins, weight, domain, box, extended)
+    expected = stepped(s, (edges, domain, extended), fields, weight, box, origins)
+    for f, e in zip(found, expected, strict=True):
+        same(f, e, f"{first} {last} {domain} {dtype}")
+
+
+def check_stencil_edges() -> None:
+    for mode in MODES:
+        compare_step(stencil(star(2, 1), "float64"), (9, 12), mode, mode)
+        compare_step(stencil([(-2, -1), (1, 2), (0, 0)], "float32"), (6, 16), mode, mode)
+    for first, last in itertools.permutations([m for m in MODES if m != "periodic"], 2):
+        compare_step(stencil([(-2, -1), (1, 2), (0, 0), (0, -1)], "int32"), (6, 11), first, last)
+
+
+def check_stencil_dimensions() -> None:
+    compare_step(stencil(star(1, 2), "float64"), (23,), "nearest", "constant")
+    compare_step(stencil(star(3, 1), "float64"), (5, 6, 12), "fixed", "fixed")
+    compare_step(stencil(list(itertools.product((-1, 0, 1), repeat=3)), "float32"), (5, 5, 12), "periodic", "periodic")
+    compare_step(stencil(star(4, 1), "float64"), (3, 4, 4, 6), "reflect", "symmetric")
+
+
+def check_stencil_dtypes() -> None:
+    for dtype in DTYPES + FLOATS:
+        compare_step(stencil(star(2, 1), dtype), (6, 24), "constant", "nearest")
+
+
+def check_stencil_of_several_fields() -> None:
+    compare_step(stencil([(0, 0), (0, 1), (-1, 0)], "float64", 3), (8, 14), "constant", "symmetric")
+    compare_step(stencil([(0, 0), (0, 1), (-1, 0)], "float64", 3), (8, 14), "fixed", "constant")
+
+
+def check_stencil_of_awkward_sizes() -> None:
+    for shape, pad in (((1, 1), 0), ((2, 3), 1), ((3, 2), 0), ((7, 13), 0), ((7, 13), 3), ((4, 40), 0)):
+        for mode in ("reflect", "periodic", "fixed"):
+            compare_step(stencil(star(2, 1), "float64"), shape, mode, mode, pad)
+
+
+def check_stencil_of_a_part() -> None:
+    """A box in the middle, fields that begin elsewhere, and an extended periodic axis."""
+    s = stencil(star(2, 1), "float64")
+    edges = (((Edge("periodic"),) * 2, (Edge("fixed"),) * 2),)
+    field = sample((8, 20), "float64")
+    box = (range(-1, 5), range(3, 17))
+    found = one_step(s, edges, [field], [(-2, 0)], np.float64(2), (30, 40), box, (True, False))
+    expected = stepped(s, (edges, (30, 40), (True, False)), [field], np.float64(2), box, [(-2, 0)])
+    same(found[0], expected[0])
+
+
+if __name__ != "__main__":
+    import pytest
+
+    CHECKS = [name for name, value in list(globals().items()) if name.startswith("check_") and callable(value)]
+
+    @pytest.fixture(scope="module")
+    def results() -> dict[str, str]:
+        pytest.importorskip("numba_cuda", reason="needs numba-cuda, which has the simulator")
+        environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+        done = subprocess.run(
+            [sys.executable, __file__], capture_output=True, text=True, env=environment, timeout=600, check=False
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    @pytest.mark.parametrize("name", CHECKS)
+    def test_simulated(results: dict[str, str], name: str) -> None:
+        assert results[name] == ""
+
+else:
+    warnings.simplefilter("ignore")  # of numbers that wrap around, which they should
+    outcome = {}
+    for name, value in list(globals().items()):
+        if name.startswith("check_") and (not sys.argv[1:] or name in sys.argv[1:]):
+            try:
+                value()
+                outcome[name] = ""
+            except Exception:
+                outcome[name] = traceback.format_exc()[-3000:]
+    print(json.dumps(outcome))
