@@ -83,6 +83,7 @@ from gpuarray.dimensions import (
     swapaxes,
     transpose,
 )
+from gpuarray.errors import StencilError
 from gpuarray.gathering import (
     argwhere,
     compress,
@@ -166,6 +167,7 @@ from gpuarray.statistics import (
     std,
     var,
 )
+from gpuarray.stencils.stencil import stencil
 from gpuarray.storage import from_hdf5, from_npy, from_zarr, store
 from gpuarray.summary import explain, visualize
 

@@ -13,6 +13,7 @@
       ChunkError            (ValueError)         chunks that do not fit the shape
       TaskError             (RuntimeError)       a task failed; names the operation and the user's line
       UnsupportedDTypeError (TypeError)          a dtype that no kernel of ours takes
+      StencilError          (ValueError)         a stencil, or what it is called with, that cannot be; names the line
 
 Each is also the built-in that a NumPy user would catch. A message holds the value, the rule and the way out.
 """
@@ -47,7 +48,12 @@ __all__ = [
     "IncompleteStoreError",
     "MemoryLimitError",
     "SpillError",
+    "StencilError",
     "StorageError",
     "TaskError",
     "UnsupportedDTypeError",
 ]
+
+
+class StencilError(GPUArrayError, ValueError):
+    """A stencil says what a stencil cannot, or is called with what does not fit; the message shows the line."""
