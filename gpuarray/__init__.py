@@ -45,7 +45,7 @@ from numpy import (
     uint64,
 )
 
-from gpuarray import _origin, config, elementwise, errors, linalg, protocols, random
+from gpuarray import _origin, config, elementwise, errors, lib, linalg, ndimage, protocols, random
 from gpuarray._version import __version__
 from gpuarray.array import NDArray, asarray
 from gpuarray.blocks import map_blocks
@@ -95,8 +95,10 @@ from gpuarray.gathering import (
     take_along_axis,
     trace,
 )
+from gpuarray.gradients import gradient
 from gpuarray.grids import diag, diagflat, fromfunction, indices, meshgrid, tri, tril, triu
 from gpuarray.interop.namespace import array_namespace_info as __array_namespace_info__
+from gpuarray.iteration import iterate
 from gpuarray.joining import (
     append,
     array_split,
@@ -150,6 +152,7 @@ from gpuarray.numeric import (
     round,
     where,
 )
+from gpuarray.overlap import map_overlap
 from gpuarray.padding import pad
 from gpuarray.reductions import all, amax, amin, any, argmax, argmin, count_nonzero, max, min, prod, sum
 from gpuarray.several import compute, persist
@@ -170,13 +173,14 @@ from gpuarray.statistics import (
 from gpuarray.stencils.stencil import stencil
 from gpuarray.storage import from_hdf5, from_npy, from_zarr, store
 from gpuarray.summary import explain, visualize
+from gpuarray.windows import sliding_window_view
 
 __array_api_version__ = "2025.12"
 bool = bool_  # the array API's name for the dtype
 
 globals().update(elementwise.FUNCTIONS)
 
-_MODULES = ("config", "errors", "linalg", "random")
+_MODULES = ("config", "errors", "lib", "linalg", "ndimage", "random")
 
 __all__ = sorted(
     name
