@@ -27,7 +27,13 @@ REDUCTIONS = {
 SCANS = {"add": "cumsum", "multiply": "cumprod"}
 """The functions that ``ufunc.accumulate`` stands for."""
 
-NAMESPACES = {"numpy": "", "numpy.linalg": "linalg", "numpy.fft": "fft", "numpy.random": "random"}
+NAMESPACES = {
+    "numpy": "",
+    "numpy.linalg": "linalg",
+    "numpy.fft": "fft",
+    "numpy.lib.stride_tricks": "",
+    "numpy.random": "random",
+}
 """Where NumPy's modules have their counterparts."""
 
 

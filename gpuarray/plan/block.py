@@ -12,6 +12,7 @@ from gpuarray.graph.grid import Region, shape_of, size_of, touching
 from gpuarray.graph.leaves import Const, Source, Stored
 from gpuarray.graph.move import Concat, Rechunk
 from gpuarray.graph.node import Node
+from gpuarray.graph.overlap import Windows
 from gpuarray.graph.select import VIEW, Select
 from gpuarray.graph.stencil import Part, Sweep
 
@@ -123,7 +124,7 @@ def is_view(node: Node, inputs: tuple[Value, ...]) -> bool:
     """Whether a node's result is a view of its input, and takes no memory."""
     if isinstance(node, Concat):
         return sum(bool(size_of(r)) for _, r in inputs) == 1
-    return isinstance(node, (Rechunk, Const, Part)) or (isinstance(node, Select) and node.label == VIEW)
+    return isinstance(node, (Rechunk, Const, Part, Windows)) or (isinstance(node, Select) and node.label == VIEW)
 
 
 def last_uses(block: Block) -> list[list[Value]]:

@@ -13,7 +13,13 @@ import pytest
 
 import gpuarray as ga
 
-MODULES = {"gpuarray": ga, "gpuarray.linalg": ga.linalg, "gpuarray.random": ga.random}
+MODULES = {
+    "gpuarray": ga,
+    "gpuarray.lib.stride_tricks": ga.lib.stride_tricks,
+    "gpuarray.linalg": ga.linalg,
+    "gpuarray.ndimage": ga.ndimage,
+    "gpuarray.random": ga.random,
+}
 
 # https://data-apis.org/array-api/2025.12/API_specification/ (the names that this package has so far)
 STANDARD = """

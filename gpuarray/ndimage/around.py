@@ -1,0 +1,65 @@
+"""Filters as steps of the graph: programs over taps, and functions of regions with their margins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpuarray.array import NDArray
+from gpuarray.elementwise import cast
+from gpuarray.graph.overlap import Local, Neighbourhood
+from gpuarray.graph.stencil import Scalars, sweep
+from gpuarray.kernels.program import Program
+from gpuarray.kernels.stencils.program import Edge, Mode, StencilProgram, Tap
+from gpuarray.ndimage.arguments import constant
+from gpuarray.overlap import PADDING
+from gpuarray.padding import pad
+
+Offset = tuple[int, ...]
+
+MAX_TAPS = 1000
+"""Filters that read more elements are computed by array functions: their programs would take seconds to build."""
+
+
+def swept(
+    x: NDArray,
+    program: Program,
+    offsets: Sequence[Offset],
+    modes: Sequence[Mode],
+    value: Any,
+    scalars: Sequence[Any] = (),
+) -> NDArray:
+    """A program of the elements at `offsets` from every point."""
+    stencil = StencilProgram(program, tuple(Tap(0, o) for o in offsets), (x.dtype.name,), x.ndim)
+    read = [any(stencil.radius(0, a)) for a in range(x.ndim)]
+    ends = (
+        Edge(m, value if m == "constant" else 0) if r else Edge("nearest") for m, r in zip(modes, read, strict=True)
+    )
+    edges = (tuple((e, e) for e in ends),)
+    dtypes = [np.dtype(i.dtype) for i in program.inputs if i.kind == "scalar"]
+    (made,) = sweep(stencil, edges, Scalars.of([tuple(scalars)], dtypes), 1, 0, None, x.node)
+    return NDArray(made)
+
+
+def near(x: NDArray, function: Local, dtype: np.dtype[Any], modes: Sequence[Mode], value: Any) -> NDArray:
+    """A function of the elements around every point; it casts to `dtype` as it writes."""
+    chunks = x.chunks
+    for axis, (depth, mode) in enumerate(zip(function.depths, modes, strict=True)):
+        if any(depth):
+            x = pad(x, {axis: depth}, PADDING[mode], constant_values=value)
+    return NDArray(Neighbourhood(function, dtype, chunks, x.node))
+
+
+def unfiltered(x: NDArray, dtype: np.dtype[Any]) -> NDArray:
+    """The array itself: where there are no elements, or no axes to filter along."""
+    return NDArray(cast(x.node, dtype))
+
+
+def depths_around(offsets: Sequence[Offset], ndim: int) -> tuple[tuple[int, int], ...]:
+    """How many elements before and after a point are read, by axis."""
+    return tuple((max(0, -min(o[a] for o in offsets)), max(0, *(o[a] for o in offsets))) for a in range(ndim))
+
+
+__all__ = ["MAX_TAPS", "constant", "depths_around", "near", "swept", "unfiltered"]
