@@ -193,8 +193,10 @@ class Answers:
 
 def unwrapped(function: Any) -> Any:
     """The Python function in a stencil, a compiled function or a cache."""
+    if isinstance(function, (type, FunctionType)) or type(function).__module__.partition(".")[0] == "numpy":
+        return function
     for attribute in ("py_func", "__wrapped__"):
-        inner = getattr(function, attribute, None) if not isinstance(function, (type, FunctionType)) else None
+        inner = getattr(function, attribute, None)
         if isinstance(inner, FunctionType):
             return inner
     return function

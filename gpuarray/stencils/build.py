@@ -13,7 +13,6 @@ from gpuarray.array import NDArray
 from gpuarray.elementwise import cast
 from gpuarray.graph.leaves import Const
 from gpuarray.graph.node import Node
-from gpuarray.kernels.errors import UnsupportedDTypeError
 from gpuarray.kernels.program import Program
 from gpuarray.kernels.row import as_scalar, promote
 from gpuarray.kernels.stencils.program import StencilProgram, Tap
@@ -81,7 +80,7 @@ def node(value: Any, dtype: np.dtype[Any] | None) -> Node:
         return value.typed(dtype).node
     if isinstance(value, np.generic):
         return Const.of(value, value.dtype)
-    kind = np.dtype(type(value)) if dtype is None else promote(dtype, type(value))
+    kind = np.dtype(type(value)) if dtype is None or isinstance(value, bool) else promote(dtype, type(value))
     return Const.of(as_scalar(value, kind), kind)
 
 
@@ -118,7 +117,7 @@ def next_dtype(k: int, fields: Sequence[str], dtypes: Sequence[np.dtype[Any]], d
     target = np.dtype(dtypes[k])
     if np.can_cast(dtype, target, "same_kind") or (dtype.kind in "iu" and target.kind in "iu"):
         return target
-    raise UnsupportedDTypeError(
+    raise Refused(
         f"it returns {dtype} as the next value of {fields[k]}, which is {target}: a step would lose something; pass "
         f'{fields[k]}.astype("{dtype}"), or return a value with .astype("{target}")'
     )

@@ -227,8 +227,12 @@ class Stencil:
         `dtypes` are those of the fields of `Bound`, in its order. With `state`, output j has the dtype of field j.
         Raises StencilError for operations that a dtype does not take, and where output j does not fit field j.
         """
-        (made,), _ = self._programs(tuple(map(np.dtype, dtypes)), scalars, state)
-        return made
+        made, _ = self._programs(tuple(map(np.dtype, dtypes)), scalars, state)
+        if len(made) > 1:
+            raise self.error(
+                f"it returns {len(made)} values, more than it has fields; value j is the next one of field j"
+            )
+        return made[0]
 
     def _programs(
         self, dtypes: tuple[np.dtype[Any], ...], scalars: dict[str, Any], state: bool
@@ -283,7 +287,7 @@ class Stencil:
 
 
 def _widths(radius: tuple[tuple[int, int], ...]) -> str:
-    return "(" + ", ".join(f"-{a}..{b}" for a, b in radius) + ")"
+    return "(" + ", ".join(f"{-a}..{b}" if a or b else "0" for a, b in radius) + ")"
 
 
 def _shown(value: Any) -> str:
