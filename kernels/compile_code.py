@@ -7,7 +7,7 @@ length m. Importing this module does not import Numba; writing a kernel does.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -126,13 +126,17 @@ def _words(program: Program) -> Words:
 @functools.lru_cache(1024)
 def source(program: Program, template: Template) -> str:
     """The module's text."""
+    return module(program, Writer(program, template))
+
+
+def module(program: Program, writer: Writer) -> str:
+    """The text around a writer's lines: the functions that the program's steps need."""
     functions = {f for k in range(len(program.steps)) if (f := _function(program, k)) is not None}
     named = [f"{_name(f)} = CPU_FUNCTIONS[{f}]" for f in sorted(functions)]
     named += [f"{_name(f)}_any = ANY_RANGE[{f}]" for f in sorted(functions & _limited())]
     fills = {(program.steps[k].op.removesuffix("32"), program.steps[k].dtype) for k in drawn(program)}
     named += [f"fill_{op}_{dtype} = FILLS[{(op, dtype)}]" for op, dtype in sorted(fills)]
-    body = _Writer(program, template).lines()
-    return "\n".join((*_HEADER, *named, *_KERNEL, *body)) + "\n"
+    return "\n".join((*_HEADER, *named, *_KERNEL, *writer.lines())) + "\n"
 
 
 _HEADER = (
@@ -144,7 +148,7 @@ _HEADER = (
     "from gpuarray.kernels.functions import ANY_RANGE, CPU_FUNCTIONS",
     "from gpuarray.kernels.jitable import *",
     "from gpuarray.kernels.philox_cpu import FILLS",
-    "from gpuarray.kernels.pointers import ahead, load, pointer, scratch, store",
+    "from gpuarray.kernels.pointers import ahead, load, opaque, pointer, prefetch, scratch, store",
     "",
 )
 
@@ -155,11 +159,11 @@ _KERNEL = (
 )
 
 
-def _indent(lines: Iterator[str] | list[str], by: int = 1) -> list[str]:
+def indent(lines: Iterable[str], by: int = 1) -> list[str]:
     return ["    " * by + line for line in lines]
 
 
-class _Writer:
+class Writer:
     """Writes one evaluator. Names: ``v`` values, ``p`` where a moving value stands, ``d`` and ``e`` its steps along
     n and m, ``r`` where it stands in the row."""
 
@@ -203,9 +207,9 @@ class _Writer:
         text.append("for a in range(R):")
         text.append(f"    store('a', np.int64, q, {words.axes} + R + a, 0)")
         text.append("for box in range(boxes):")
-        text += _indent(self._tiles() if self.tiled else self._rows())
-        text += _indent(self._advance())
-        return _indent(text)
+        text += indent(self._tiles() if self.tiled else self._rows())
+        text += indent(self._advance())
+        return indent(text)
 
     def _step(self, j: int) -> str:
         """The step along n, known where the mode says it: then the loop vectorises."""
@@ -230,9 +234,9 @@ class _Writer:
                 yield f"        f{j} = {self._move(j, f'r{j}', f'k0 * d{j}')}"
             for step, j in self.drawn.items():
                 yield f"        {self._fill(step, f'g{step}', 'w', f'f{j}')}"
-            yield from _indent(self._row("w", "f"), 2)
+            yield from indent(self._row("w", "f"), 2)
         else:
-            yield from _indent(self._row("n", "r"))
+            yield from indent(self._row("n", "r"))
         for j in range(self.words.count):
             yield f"    r{j} = {self._move(j, f'r{j}', f'e{j}')}"
 
@@ -242,10 +246,10 @@ class _Writer:
         yield f"    for j0 in range(0, n, {COLUMNS}):"
         yield f"        w = min({COLUMNS}, n - j0)"
         for j in self._turned():
-            yield from _indent(self._turn(j), 2)
+            yield from indent(self._turn(j), 2)
         for step, j in self.drawn.items():
             if self.modes[j] == "t":
-                yield from _indent(self._turn_drawn(step, j), 2)
+                yield from indent(self._turn_drawn(step, j), 2)
         yield "        for i in range(h):"
         rows = []
         for j, mode in enumerate(self.modes):
@@ -259,8 +263,8 @@ class _Writer:
                 rows.append(f"t_{step} = ahead(h{step}, i * {PITCH * size})")
             else:
                 rows.append(self._fill(step, f"g{step}", "w", f"r{j}"))
-        yield from _indent(rows, 3)
-        yield from _indent(self._row("w", "r"), 3)
+        yield from indent(rows, 3)
+        yield from indent(self._row("w", "r"), 3)
 
     def _turn(self, j: int) -> Iterator[str]:
         """Fill a tile buffer, reading along the operand's own contiguous axis."""
@@ -269,7 +273,7 @@ class _Writer:
         yield f"for j1 in range(0, w, {LINES}):"
         yield f"    t{j} = ahead(p{j}, i0 * {size} + (j0 + j1) * d{j})"
         lines = [f"load('in', {name}, ahead(t{j}, {line} * d{j}), i)" for line in range(LINES)]
-        yield from _indent(self._scatter("b", name, f"b{j}", lines, f"load('in', {name}, ahead(t{j}, j * d{j}), i)"))
+        yield from indent(self._scatter("b", name, f"b{j}", lines, f"load('in', {name}, ahead(t{j}, j * d{j}), i)"))
 
     def _turn_drawn(self, step: int, j: int) -> Iterator[str]:
         """Draw a tile of random numbers along their own consecutive indices."""
@@ -280,7 +284,7 @@ class _Writer:
         start = f"p{j} + i0 + (j0 + j1 + j) * d{j}"
         yield f"        {self._fill(step, f'ahead(g{step}, j * {self.rows * size})', 'h', start)}"
         lines = [f"load('b', {name}, g{step}, {line * self.rows} + i)" for line in range(LINES)]
-        yield from _indent(
+        yield from indent(
             self._scatter("c", name, f"h{step}", lines, f"load('b', {name}, g{step}, j * {self.rows} + i)")
         )
 
@@ -317,14 +321,20 @@ class _Writer:
         yield from self._loop(length, row, any_range=False)
         if limited:
             yield "if beyond:"
-            yield from _indent(self._loop(length, row, any_range=True))
+            yield from indent(self._loop(length, row, any_range=True))
 
     def _loop(self, length: str, row: str, *, any_range: bool) -> Iterator[str]:
-        """One value per step, in the order of the program."""
         yield f"for k in range({length}):"
+        yield from indent(self._values(row, any_range=any_range))
+        for j, value in enumerate(self.program.outputs):
+            place = f"{row}{j}, k" if self.modes[j] == "u" else f"ahead({row}{j}, k * d{j}), 0"
+            yield f"    store('out', {self.types[j]}, {place}, v{value})"
+
+    def _values(self, row: str, *, any_range: bool) -> Iterator[str]:
+        """Of element ``k``: one value per step, in the order of the program."""
         for j, k in enumerate(self.words.moving, self.words.outputs):
             if self.modes[j] != "c":
-                yield f"    v{k} = {self._read(j, row)}"
+                yield f"v{k} = {self._read(j, row)}"
         first = len(self.program.inputs)
         for number, step in enumerate(self.program.steps):
             function = _function(self.program, number)
@@ -339,11 +349,8 @@ class _Writer:
                 name = _name(function) + ("_any" if any_range and function in _limited() else "")
                 text = f"{name}({', '.join(f'v{a}' for a in step.args)})"
                 if function in _limited() and not any_range:
-                    yield f"    beyond |= abs(v{step.args[0]}) > {type_name(np.dtype(step.dtype))}({_safe_limit()})"
-            yield f"    v{first + number} = {text}"
-        for j, value in enumerate(self.program.outputs):
-            place = f"{row}{j}, k" if self.modes[j] == "u" else f"ahead({row}{j}, k * d{j}), 0"
-            yield f"    store('out', {self.types[j]}, {place}, v{value})"
+                    yield f"beyond |= abs(v{step.args[0]}) > {type_name(np.dtype(step.dtype))}({_safe_limit()})"
+            yield f"v{first + number} = {text}"
 
     def _read(self, j: int, row: str) -> str:
         mode, name, place = self.modes[j], self.types[j], f"{row}{j}"

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.kernels import cache, compile, reduce_code
+from gpuarray.kernels import cache, compile, fused_code, reduce_code
 from gpuarray.kernels.compile_code import Words, contiguous, source
 from gpuarray.kernels.elementwise import Array, as_declared, layout_of, moving_steps
 from gpuarray.kernels.program import Program
@@ -79,8 +79,11 @@ def ready(program: Program, reduction: str) -> bool:
         return False
     operand = program.dtype_of(program.outputs[0])
     masked = REDUCTIONS[reduction].family != "arg" and len(program.outputs) > 1
-    modules = [reduce_code.source(Fold(reduction, operand.name, masked, False)), LOOPS.format(name="along")]
-    if program.steps or len(program.outputs) > 1:
+    fold = Fold(reduction, operand.name, masked, False)
+    modules = [reduce_code.source(fold), LOOPS.format(name="along")]
+    if fused_code.fusible(program, fold) and (program.steps or len(program.outputs) > 1):
+        modules.append(fused_code.source(program, contiguous(program), fold))
+    elif program.steps or len(program.outputs) > 1:
         modules.append(source(program, contiguous(program)))
     return all(map(cache.ready, modules))
 

@@ -14,7 +14,7 @@ of a block this is done twice: for the mean, and for the squares of the deviatio
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,12 @@ class Fold:
     across: bool
 
 
+LANES = 32
+"""Of a block of 128 elements or more."""
+TWO_PASSES = frozenset(name for name, row in REDUCTIONS.items() if row.family == "moments")
+"""Reductions that need a block in a buffer."""
+ROWS = 2
+"""Rows of lanes folded at a time along a cell: with more, the order in which memory is read makes it slower."""
 AHEAD = 4096
 """Bytes from what is folded to what is fetched meanwhile."""
 
@@ -59,7 +65,7 @@ def kernel(words):
 
 @functools.cache
 def source(fold: Fold) -> str:
-    return "\n".join((*_TOP, *_indent(_Writer(fold).lines()))) + "\n"
+    return "\n".join((*_TOP, *_indent(Writer(fold).lines()))) + "\n"
 
 
 _TOP = (
@@ -79,7 +85,7 @@ def _indent(lines: Iterable[str], by: int = 1) -> list[str]:
     return ["    " * by + line for line in lines]
 
 
-class _Writer:
+class Writer:
     def __init__(self, fold: Fold) -> None:
         self.fold = fold
         reduction = REDUCTIONS[fold.reduction]
@@ -94,8 +100,8 @@ class _Writer:
         self.family = reduction.family
         self.second = self.family == "arg" or fold.masked
         simple = not self.second and operand.kind != "c"
-        self.rows = (8 if self.family == "fold" else 4) if simple else 2
-        """Rows of lanes folded at a time: more are faster, and take longer to compile."""
+        self.rows = 4 if simple else 2
+        """Rows of a tile folded at a time: more are faster, and take longer to compile."""
 
     def lines(self) -> Iterator[str]:
         names = ("op", "x_", "z_", "first", "n", "pitch", "zpitch", "lanes", "W", "cells", "tile", "a_", "b_", "state")
@@ -164,12 +170,11 @@ class _Writer:
 
         Several rows of lanes at a time, so that a lane is loaded and stored once for as many elements.
         """
-        fetch = [line for s, line in enumerate(self._load("s", "lanes", tile="32")) if s in values]
-        keep = [f"store('a', {self.types[s]}, ahead(lanes, {32 * self.ends[s]}), j, s{s})" for s in values]
+        fetch, keep = self.fetch(values), self.keep(values)
         yield "done = 0"
         yield "if W == 32:"
         yield "    width = opaque(32)"
-        for rows in (self.rows, 1):
+        for rows in (ROWS, 1):
             yield f"    while done + {32 * rows} <= n:"
             if rows > 1:
                 yield f"        for line in range(0, {32 * rows * self.size}, 64):"
@@ -184,7 +189,16 @@ class _Writer:
         yield "    j = k & (W - 1)"
         yield from _indent([*fetch, *self._element("x_", "z_", "k"), *step, *keep])
 
-    def _step(self) -> list[str]:
+    def fetch(self, values: Sequence[int] | None = None) -> list[str]:
+        """Load the state ``s`` of lane ``j``, or some of its values."""
+        return [t for s, t in enumerate(self._load("s", "lanes", tile="32")) if values is None or s in values]
+
+    def keep(self, values: Sequence[int] | None = None) -> list[str]:
+        """Store it."""
+        places = range(len(self.types)) if values is None else values
+        return [f"store('a', {self.types[s]}, ahead(lanes, {32 * self.ends[s]}), j, s{s})" for s in places]
+
+    def step(self) -> list[str]:
         """Take the element into the state ``s``."""
         lines = [
             f"u{s} = {name}({text})" for s, (name, text) in enumerate(zip(self.types, self._update(), strict=True))
@@ -192,7 +206,7 @@ class _Writer:
         return lines + [f"s{s} = u{s}" for s in range(len(self.types))]
 
     def _add_along(self) -> Iterator[str]:
-        yield from self._vectors(tuple(range(len(self.types))), self._step())
+        yield from self._vectors(tuple(range(len(self.types))), self.step())
 
     def _finish_along(self) -> Iterator[str]:
         if self.family != "moments":
@@ -220,13 +234,11 @@ class _Writer:
         yield from _indent(self._store("lane", self.code.start), 2)
 
     def _add_across(self) -> Iterator[str]:
-        unroll = min(self.rows, 4)
         yield "for l in range(W):"
         yield f"    lane = {self._lane('l')}"
         yield "    r = (l - first) % W"
-        if unroll > 1:
-            yield f"    while r + {unroll - 1} * W < n:"
-            yield from _indent(self._rows(unroll), 2)
+        yield f"    while r + {self.rows - 1} * W < n:"
+        yield from _indent(self._rows(self.rows), 2)
         yield "    while r < n:"
         yield from _indent(self._rows(1), 2)
 
@@ -238,7 +250,7 @@ class _Writer:
         yield "for j in range(cells):"
         yield from _indent(self._load("s", "lane"))
         for u in range(unroll):
-            yield from _indent([*self._element(f"x{u}", f"z{u}", "j"), *self._step()])
+            yield from _indent([*self._element(f"x{u}", f"z{u}", "j"), *self.step()])
         for s, name in enumerate(self.types):
             yield f"    store('a', {name}, ahead(lane, tile * {self.ends[s]}), j, s{s})"
         yield f"r += {unroll} * W"
@@ -335,7 +347,7 @@ class _Writer:
             yield "    for j in range(cells):"
             yield from _indent(self._clear(), 2)
         yield "    r = l"
-        for rows in (min(self.rows, 4), 1):
+        for rows in (self.rows, 1):
             yield f"    while r + {rows - 1} * W < n:"
             for row in range(rows):
                 yield f"        x{row} = ahead(x_, (r + {row} * W) * pitch)"

@@ -2,7 +2,8 @@
 
 `along` and `across` take the address of a table of words (`FIELDS`, then lists). For each block of elements they call
 the evaluator, which fills a buffer with the block, and the fold (`gpuarray.kernels.reduce_code`), which reduces the
-buffer to a state; they merge states in binary trees and write them to the state arrays.
+buffer to a state; they merge states in binary trees and write them to the state arrays. With a fused evaluator
+(`gpuarray.kernels.fused_code`) there is no buffer: it leaves the block in the lanes.
 
 A state of a tile of cells lies in `tile * cell_bytes` bytes, value by value. Importing this module imports Numba.
 """
@@ -47,6 +48,7 @@ FIELDS = (
     "FOLDED",  # across: whether the axis of the cells is itself reduced
     "ONE",  # across: the state of a single cell, and behind it the tree of a row of cells
     "Z_BYTES",  # bytes of a mask or an index
+    "WIDTH_WORD",  # along: where the table of an evaluator that folds wants the number of lanes; 0: it does not fold
     "HEADER",  # how many words these are; the lists follow
 )
 """The first words of the loops' table."""
@@ -81,6 +83,7 @@ FIELDS = (
     FOLDED,
     ONE,
     Z_BYTES,
+    WIDTH_WORD,
     HEADER,
 ) = range(len(FIELDS))
 
@@ -251,6 +254,7 @@ def along(words):
     outer_counts = ahead(outer_lengths, 8 * outers)
     outer_changes = ahead(outer_counts, 8 * outers)
     counter = word(q, COUNTERS) + outers * word(q, COUNTER_BYTES)
+    width_word = word(q, WIDTH_WORD)
     single = outers == 0 and L <= S
     for a in range(outers + 1):
         put(pointer(word(q, COUNTERS) + a * word(q, COUNTER_BYTES)), 0, 0)
@@ -263,11 +267,14 @@ def along(words):
         for _ in range(word(q, OUTER)):
             at = 0
             held = 0
+            width = 0
             while at < L:
                 c = min(C, L - at)
                 if C < S:
                     c = min(c, S - held)  # a block begins with lane 0
-                if evaluate != 0:
+                if width_word != 0:
+                    first = 0
+                elif evaluate != 0:
                     evaluate_block(q, e, places, cut_steps, at, c)
                     first = word(q, X)
                 else:
@@ -276,14 +283,19 @@ def along(words):
                 while done < c:
                     if held == 0:
                         put(g, OP, BEGIN)
-                        put(g, WIDTH, lane_count(min(S, L - at - done) * p))
+                        width = lane_count(min(S, L - at - done) * p)
+                        put(g, WIDTH, width)
                         call(fold, f)
                     take = min(S - held, c - done)
-                    put(g, OP, ADD)
-                    put(g, FX, first + done * word(q, UNIT_BYTES))
-                    put(g, FZ, word(q, Z) + done * p * word(q, Z_BYTES))
-                    put(g, COUNT, take * p)
-                    call(fold, f)
+                    if width_word != 0:
+                        put(e, width_word, width)
+                        evaluate_block(q, e, places, cut_steps, at + done, take)
+                    else:
+                        put(g, OP, ADD)
+                        put(g, FX, first + done * word(q, UNIT_BYTES))
+                        put(g, FZ, word(q, Z) + done * p * word(q, Z_BYTES))
+                        put(g, COUNT, take * p)
+                        call(fold, f)
                     held += take
                     done += take
                     if held == S or at + done == L:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.kernels import cache, compile, reduce_code
+from gpuarray.kernels import cache, compile, fused_code, reduce_code
 from gpuarray.kernels import reduce_loops as words_of
 from gpuarray.kernels.compile_code import Words
 from gpuarray.kernels.elementwise import Array, Loops, fill_words, modes, put_scalar
 from gpuarray.kernels.program import Program
-from gpuarray.kernels.reduce_code import LOOPS, Fold
+from gpuarray.kernels.reduce_code import LANES, LOOPS, Fold
 from gpuarray.kernels.reductions import REDUCTIONS
 
 BLOCK = {"fold": 4096, "arg": 4096, "moments": 256}
@@ -200,9 +200,11 @@ class Tables:
         kept = [a for a in self.shape.kept if a is not across]
         outer = [a for a in self.shape.outer if a is not across]
         folded = any(a is across for a in self.shape.outer)
-        tile, chunk = self._sizes(direct)
         masked = self.family != "arg" and len(self.program.outputs) > 1
-        fold = cache.load(reduce_code.source(Fold(self.reduction, self.operand.name, masked, across is not None)))
+        self.fold = Fold(self.reduction, self.operand.name, masked, across is not None)
+        fused = not direct and self._fused()
+        tile, chunk = self._sizes(direct, fused)
+        fold = cache.load(reduce_code.source(self.fold))
         fields = dict.fromkeys(words_of.FIELDS, 0)
         fields |= {"FOLD": fold.address, "HEADER": len(words_of.FIELDS), "MOVING": inputs}
         fields |= {"KEEPS": len(kept), "KEPT": math.prod(a.length for a in kept)}
@@ -213,8 +215,9 @@ class Tables:
         fields |= {"OUTPUTS": self.words.outputs, "STATES": len(self.ends) - 1, "CELL_BYTES": self.ends[-1]}
         table = np.zeros(self.words.size(0), np.int64)
         if not direct:
-            fields["EVALUATE"], table, fields["SIZE_WORD"], fields["SIZE_FACTOR"] = self._evaluator(tile, chunk)
-        scratch, size, fields["COUNTER_BYTES"] = self._scratch(tile, chunk, outer, direct)
+            fields["EVALUATE"], table, fields["SIZE_WORD"], fields["SIZE_FACTOR"] = self._evaluator(tile, chunk, fused)
+            fields["WIDTH_WORD"] = self.words.base(0) + 1 if fused else 0
+        scratch, size, fields["COUNTER_BYTES"] = self._scratch(tile, chunk, outer, direct, fused)
         folds = np.zeros(len(words_of.FOLD_FIELDS), np.int64)
         folds[words_of.PITCH] = self.cut.steps[0] if direct else tile * self.operand.itemsize
         folds[words_of.Z_PITCH] = tile * fields["Z_BYTES"]
@@ -222,10 +225,18 @@ class Tables:
         loops = cache.load(LOOPS.format(name="along" if across is None else "across")).call
         return Call(loops, (self._words(fields, kept, outer, folded), table, folds), starts, outs, scratch, size)
 
-    def _sizes(self, direct: bool) -> tuple[int, int]:
+    def _fused(self) -> bool:
+        """Whether elements are folded as they are computed: a block is one row, and long enough for all lanes."""
+        row = not self.inner or (len(self.inner) == 1 and self.block == 1)
+        long = min(self.block, self.cut.length) * self.elements >= 4 * LANES
+        return self.across is None and row and long and fused_code.fusible(self.program, self.fold)
+
+    def _sizes(self, direct: bool, fused: bool) -> tuple[int, int]:
         """(cells in a tile, units evaluated at once)."""
         block, p = min(self.block, self.cut.length), self.elements
         if self.across is None:
+            if fused:
+                return 1, block
             if self.inner or self.cut.length <= CHUNK:
                 return 1, block
             if direct:
@@ -241,7 +252,7 @@ class Tables:
         chunk = max(AREA // (tile * p), 1)
         return tile, min(block, chunk // 32 * 32 if chunk >= 32 else chunk)
 
-    def _evaluator(self, tile: int, chunk: int) -> tuple[int, Array, int, int]:
+    def _evaluator(self, tile: int, chunk: int, fused: bool) -> tuple[int, Array, int, int]:
         """(address, words, the word that holds the units to evaluate, what one unit counts there)."""
         sizes = [self.program.dtype_of(o).itemsize for o in self.program.outputs]
         axes = [self.cut, *self.inner]
@@ -264,10 +275,14 @@ class Tables:
         factor = math.prod(lengths[1:-2])
         if len(lengths) > 2:
             table[self.words.axes] = np.iinfo(np.int64).max
-        return compile.evaluator(self.program, template).address, table, word, factor
+        if fused:
+            kernel = cache.load(fused_code.source(self.program, template, self.fold))
+        else:
+            kernel = compile.evaluator(self.program, template)
+        return kernel.address, table, word, factor
 
     def _scratch(
-        self, tile: int, chunk: int, outer: list[Axis], direct: bool
+        self, tile: int, chunk: int, outer: list[Axis], direct: bool, fused: bool
     ) -> tuple[list[tuple[int, int, int]], int, int]:
         """Where the buffers lie in the workspace, its size, and the size of a counter."""
         per_cell = self.ends[-1]
@@ -275,7 +290,7 @@ class Tables:
         counter = 64 + tile * per_cell * (pushes.bit_length() + 1)
         row = 64 + per_cell * (self.across.length.bit_length() + 1) if self.across is not None else 0
         lanes = 32 if self.across is None else 33 * tile
-        area = 0 if direct else tile * chunk * self.elements
+        area = 0 if direct or fused else tile * chunk * self.elements
         second = 0 if self.words.outputs < 2 else area * (8 if self.family == "arg" else 1)
         parts = {
             "X": area * self.operand.itemsize,
@@ -291,7 +306,9 @@ class Tables:
             scratch.append((0, words_of.FIELDS.index(name), at))
             if name in fold:
                 scratch.append((2, fold[name], at))
-            if name in "XZ" and not direct and "XZ".index(name) < self.words.outputs:
+            if fused and name == "LANES":
+                scratch.append((1, self.words.base(0), at))
+            if name in "XZ" and not direct and not fused and "XZ".index(name) < self.words.outputs:
                 scratch.append((1, self.words.base("XZ".index(name)), at))
             at += -(-size // 64) * 64
         return scratch, at, counter

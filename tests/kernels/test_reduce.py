@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpuarray.kernels import interpreter, reduce
+from gpuarray.kernels import fused_code, interpreter, reduce
 from gpuarray.kernels.program import Affine, Builder, Program
 from gpuarray.kernels.reductions import REDUCTIONS
 
@@ -180,6 +180,40 @@ def test_bits_do_not_depend_on_fusion() -> None:
         for a, c in itertools.product((x, np.asfortranarray(x)), (x, x[:, :1], np.asfortranarray(x))):
             fused = reduce.run(program, "sum", (a, c), x.shape, cuts)
             assert same_bits(fused, reduce.run(identity("float64"), "sum", (x * x - c,), x.shape, cuts))
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("sum", "float64"), ("sum", "float32"), ("max", "int16"), ("argmin", "float64")]
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_folding_as_computed_changes_no_bit(
+    name: str, dtype: str, masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same lanes whether values are folded in registers or from a buffer, wherever blocks and rows of lanes end."""
+    arg = REDUCTIONS[name].family == "arg"
+    if arg and masked:
+        pytest.skip("arg reductions take no mask")
+    b = Builder()
+    x, y = b.input("array", dtype), b.input("array", dtype)
+    outputs = [b.step("subtract", b.step("multiply", x, x), y)]
+    if arg:
+        outputs.append(b.input("index", "int64"))
+    elif masked:
+        outputs.append(b.step("less", x, y))
+    program = b.build(*outputs)
+    sizes = (127, 128, 129, 160, 255, 287, 4095, 4096, 4097, 4111, 4112, 4223, 4224, 9000)
+    left, right = data(dtype, (3, max(sizes))), data(dtype, (3, max(sizes)), seed=1)
+
+    def states(n: int, cuts: Cuts) -> tuple[Array, ...]:
+        operands = (left[:, :n], right[:, :n], *([Affine(0, (n, 1))] if arg else []))
+        return reduce.run(program, name, operands, (3, n), cuts)
+
+    calls = [(n, cuts) for n in sizes for cuts in (whole((3, n)), (None, (0, n)))]
+    fused = [states(n, cuts) for n, cuts in calls]
+    monkeypatch.setattr(fused_code, "fusible", lambda program, fold: False)
+    monkeypatch.setattr(reduce, "_plans", {})
+    for (n, cuts), found in zip(calls, fused, strict=True):
+        assert same_bits(found, states(n, cuts)), n
 
 
 def test_square_sum_with_its_transpose() -> None:
