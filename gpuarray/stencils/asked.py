@@ -53,11 +53,13 @@ class Answers:
         """``value[index]``"""
         if isinstance(value, Parameter):
             return value[index]
-        if isinstance(value, (NDArray, Choice)):
+        if isinstance(value, NDArray) and value.ndim:
             raise Refused(
-                "a number of the point has no elements; write all offsets in one subscript, as in u[0, 1], and read "
-                "arrays only that are parameters of the stencil"
+                f"it reads an array of shape {value.shape} that is no parameter of it; pass it as an argument, or use "
+                "a NumPy array of constants"
             )
+        if isinstance(value, (NDArray, Choice)):
+            raise Refused("a number of the point has no elements; write all offsets in one subscript, as in u[0, 1]")
         if holds_traced(index):
             raise Refused(
                 "a table cannot be looked up by a value that is only known when the stencil runs; choose between its "

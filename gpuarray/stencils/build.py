@@ -84,6 +84,11 @@ def node(value: Any, dtype: np.dtype[Any] | None) -> Node:
     return Const.of(as_scalar(value, kind), kind)
 
 
+def checked_when_defined(traced: Traced, names: Sequence[str]) -> None:
+    """Raises Refused for what no dtypes and coefficients would mend: arrays from outside, and too many operations."""
+    built(traced, names, [np.dtype(float)] * len(names), False)
+
+
 def built(traced: Traced, fields: Sequence[str], dtypes: Sequence[np.dtype[Any]], state: bool) -> Any:
     """(StencilProgram, the values of its scalars). Raises Refused."""
     ndim = traced.trace.ndim

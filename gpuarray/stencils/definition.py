@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.stencils.build import Traced, trace
+from gpuarray.stencils.build import Traced, checked_when_defined, trace
 from gpuarray.stencils.source import source_of
 from gpuarray.stencils.taps import Refused
 
@@ -49,7 +49,9 @@ def define(function: FunctionType, parameters: dict[str, inspect.Parameter]) -> 
     error: Exception
     try:
         found = trial(function, names, options)
-        return of_trace(function, names, options, found, certain=True)
+        made = of_trace(function, names, options, found, certain=True)
+        checked_when_defined(found, names)
+        return made
     except Refused as refused:
         if not depends_on_coefficients(refused):
             raise
