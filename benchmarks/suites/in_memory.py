@@ -54,14 +54,22 @@ def dask(case: Case) -> list[Piece]:
 
 
 def bandwidth(case: Case) -> Piece:
-    """What the memory gives: the plainest sum of both arrays, in eight independent lanes, a thread per processor."""
+    """What the memory gives: the plainest sum of both arrays, which fetches ahead, a thread per processor."""
     import numba
+
+    from gpuarray.kernels.pointers import ahead, pointer, prefetch
 
     @numba.njit(nogil=True, fastmath={"reassoc", "contract"})
     def total(a: Any, b: Any) -> float:
         found = 0.0
-        for i in range(a.size):
-            found += a[i] + b[i]
+        left, right = pointer(a.ctypes.data), pointer(b.ctypes.data)
+        for start in range(0, a.size, 128):
+            for line in range(8 * start + 2048, 8 * start + 3072, 64):  # of the distances, the best found
+                prefetch(ahead(left, line))
+                prefetch(ahead(right, line))
+            x, y = a[start : start + 128], b[start : start + 128]
+            for i in range(x.size):
+                found += x[i] + y[i]
         return found
 
     a, b = (x.reshape(-1) for x in case.arrays)
