@@ -14,7 +14,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from gpuarray.cluster.sizes import format_bytes
 from gpuarray.graph.blocks import MapBlocks
 from gpuarray.graph.grid import Chunks, Lengths, Region, count, number_of, region_at, size_of
 from gpuarray.graph.leaves import Source
@@ -24,7 +23,8 @@ from gpuarray.graph.reduce import Partial
 from gpuarray.graph.scatter import Compress, Scatter
 from gpuarray.graph.select import TAKE
 from gpuarray.graph.stencil import Sweep
-from gpuarray.kernels.errors import MemoryLimitError
+from gpuarray.graph.tails import Tail
+from gpuarray.plan import refusals
 from gpuarray.plan.block import Needs, Value, expand, needs
 
 SMALL = 512 * 1024
@@ -93,7 +93,8 @@ def tile(nodes: Sequence[Node], hint: Chunks, units: Sequence[Chunks], budget: B
 
     Raises MemoryLimitError where the smallest possible task needs more than the limit.
     """
-    if any(isinstance(n, MapBlocks) for n in nodes):
+    refusals.check_states(nodes, budget.hard)
+    if any(cut_by_itself(n) for n in nodes):
         grid = hint
     else:
         grid = Tiling(nodes, units, budget).choose(hint)
@@ -102,14 +103,17 @@ def tile(nodes: Sequence[Node], hint: Chunks, units: Sequence[Chunks], budget: B
     return grid
 
 
+def cut_by_itself(node: Node) -> bool:
+    """Whether the tasks of a stage are the chunks of its result, which are not the planner's to choose."""
+    return isinstance(node, (MapBlocks, Tail)) or (isinstance(node, Sweep) and node.visit.cut is not None)
+
+
 def check_size(nodes: Sequence[Node], grid: Chunks, budget: Budget) -> None:
     """Refuse tasks so small that a run would take hours: only a limit that is nearly used up leads there."""
-    size = size_of(region_at(grid, largest_task(grid)))
+    region = region_at(grid, largest_task(grid))
+    size = size_of(region)
     if size < TINY and count(grid) > MOST:
-        raise MemoryLimitError(
-            f"{nodes[0].label} would be cut into {count(grid):,} tasks of at most {size} elements, because only "
-            f"{format_bytes(budget.hard)} are left of the memory limit; raise host_memory (device_memory on a GPU)"
-        )
+        raise refusals.too_many(nodes, grid, size, wanted(nodes, region), budget.hard)
 
 
 class Tiling:
@@ -306,18 +310,7 @@ def check(nodes: Sequence[Node], grid: Chunks, budget: Budget) -> None:
     if any(isinstance(n, UNEVEN) or n.label == TAKE for n in toposort(*nodes)):
         numbers = range(min(count(grid), MOST))
     for number in numbers:
-        need = needs(expand(wanted(nodes, region_at(grid, number))))
+        values = wanted(nodes, region_at(grid, number))
+        need = needs(expand(values))
         if need.total > budget.hard:
-            raise refusal(nodes, grid, number, need, budget)
-
-
-def refusal(nodes: Sequence[Node], grid: Chunks, number: int, need: Needs, budget: Budget) -> MemoryLimitError:
-    kept = sum(n for _, n in need.inputs)
-    label = " and ".join(dict.fromkeys(n.label for n in nodes))
-    region = ", ".join(f"{r.start}:{r.stop}" for r in region_at(grid, number))
-    return MemoryLimitError(
-        f"{label} on the region [{region}] needs {format_bytes(need.total)} ({format_bytes(kept)} of earlier results, "
-        f"{format_bytes(need.load)} read, {format_bytes(need.work)} of results and temporaries), more than the "
-        f"{format_bytes(budget.hard)} that are left of the memory limit, and it cannot be split further. "
-        f"Use smaller chunks than {tuple(c.largest for c in grid)}, or raise host_memory (device_memory on a GPU)."
-    )
+            raise refusals.too_large(nodes, grid, number, values, need, budget.hard)
