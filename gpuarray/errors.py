@@ -6,6 +6,8 @@
       SpillError            (OSError)            the spill folder is full, missing, unwritable, or has a damaged file
       StorageError          (ValueError)         a file or store is corrupt, truncated, or of a kind we do not read
         IncompleteStoreError                     a store whose writing never finished
+        StorageWriteError   (OSError)            writing failed: no space, no permission, a lost connection
+        MissingDatasetError (KeyError)           a file has no dataset of that name
       ImplicitComputeError  (TypeError)          an implicit conversion would compute a large array
       BlockFunctionError    (ValueError)         a function given to map_blocks returned what it did not promise
       DeviceError           (ValueError)         there is no such device here
@@ -14,6 +16,7 @@
       TaskError             (RuntimeError)       a task failed; names the operation and the user's line
       UnsupportedDTypeError (TypeError)          a dtype that no kernel of ours takes
       StencilError          (ValueError)         a stencil, or what it is called with, that cannot be; names the line
+      MissingPackageError   (ImportError)        the demonstration needs a package that is not installed
 
 Each is also the built-in that a NumPy user would catch. A message holds the value, the rule and the way out.
 """
@@ -47,9 +50,12 @@ __all__ = [
     "ImplicitComputeError",
     "IncompleteStoreError",
     "MemoryLimitError",
+    "MissingDatasetError",
+    "MissingPackageError",
     "SpillError",
     "StencilError",
     "StorageError",
+    "StorageWriteError",
     "TaskError",
     "UnsupportedDTypeError",
 ]
@@ -57,3 +63,21 @@ __all__ = [
 
 class StencilError(GPUArrayError, ValueError):
     """A stencil says what a stencil cannot, or is called with what does not fit; the message shows the line."""
+
+
+class StorageWriteError(StorageError, OSError):
+    """Writing failed: no space, no permission, a lost connection. `errno` is the system's."""
+
+    def __init__(self, message: str, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+
+class MissingDatasetError(StorageError, KeyError):
+    """A file has no dataset of this name."""
+
+    __str__ = Exception.__str__  # KeyError shows its argument as code
+
+
+class MissingPackageError(GPUArrayError, ImportError):
+    """The demonstration needs a package that is not installed."""

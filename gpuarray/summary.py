@@ -68,10 +68,12 @@ def visualize(*arrays: Any, filename: str | os.PathLike[str] | None = None, then
     filename : where to write it as well: ``.svg``, or ``.png`` and ``.pdf`` with matplotlib
     then : as in `explain`
 
-    Raises ValueError for plans of more than a few hundred stages and for other kinds of file.
+    Raises ValueError without arrays, for plans of more than a few hundred stages and for other kinds of file.
     """
     from gpuarray.display.stages import draw
 
+    if not arrays:
+        raise ValueError("visualize() needs at least one array")
     drawing = draw(explain(*arrays, then=then))
     if filename is not None:
         drawing.save(filename)

@@ -21,7 +21,7 @@ import numpy as np
 
 from gpuarray.cluster.sizes import format_bytes
 from gpuarray.demo.watch import Watch
-from gpuarray.errors import ConfigError, GPUArrayError, StorageError
+from gpuarray.errors import ConfigError, MissingPackageError, StorageError
 
 SMALLEST = 10**6
 """Bytes below which there is nothing to see."""
@@ -30,10 +30,6 @@ TOLERANCE = 0.1
 PICTURE = "gpuarray-demo.png"
 
 _Z, _MAP, _WAVES, _BELTS = range(4)
-
-
-class MissingPackageError(GPUArrayError, ImportError):
-    """The demonstration needs a package that is not installed."""
 
 
 def main(size: int, memory: int, directory: Path | None = None, keep: bool = False) -> int:

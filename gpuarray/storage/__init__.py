@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpuarray.array import install
-from gpuarray.storage.common import Pending, StorageWriteError
+from gpuarray.storage.common import Pending
 from gpuarray.storage.hdf5 import from_hdf5, to_hdf5
 from gpuarray.storage.npy import from_npy, to_npy
 from gpuarray.storage.store import store
@@ -14,7 +14,6 @@ for _function in (to_npy, to_zarr, to_hdf5):
 
 __all__ = [
     "Pending",
-    "StorageWriteError",
     "from_hdf5",
     "from_npy",
     "from_zarr",

@@ -20,14 +20,6 @@ from gpuarray.graph.node import Node, toposort
 PathLike = str | os.PathLike[str]
 
 
-class StorageWriteError(StorageError, OSError):
-    """Writing failed: no space, no permission, a lost connection. `errno` is the system's."""
-
-    def __init__(self, message: str, errno: int | None = None) -> None:
-        super().__init__(message)
-        self.errno = errno
-
-
 class Sink(Protocol):
     """Where a run writes a result (see `gpuarray.run.ArraySink`), with the steps around the run."""
 

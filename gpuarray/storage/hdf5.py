@@ -15,14 +15,13 @@ import numpy as np
 from gpuarray.array import NDArray, asarray
 from gpuarray.chunking import Chunks as ChunksLike
 from gpuarray.chunking import normalize_chunks
-from gpuarray.errors import StorageError
+from gpuarray.errors import StorageError, StorageWriteError
 from gpuarray.graph.grid import Chunks, Lengths, Region, Shape, as_slices
 from gpuarray.graph.leaves import Source
 from gpuarray.storage.common import (
     PathLike,
     Pending,
     StorageSink,
-    StorageWriteError,
     as_path,
     check_shape,
     check_stored_dtype,

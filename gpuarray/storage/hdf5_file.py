@@ -11,17 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.errors import IncompleteStoreError, StorageError
+from gpuarray.errors import IncompleteStoreError, MissingDatasetError, StorageError
 from gpuarray.graph.grid import Lengths, Region, Shape, as_slices, nbytes, shape_of
 from gpuarray.storage.common import Place
 from gpuarray.storage.npy import Stamp
-
-
-class MissingDatasetError(StorageError, KeyError):
-    """A file has no dataset of this name."""
-
-    __str__ = Exception.__str__  # KeyError shows its argument as code
-
 
 UNFINISHED = ".incomplete"
 """Ends the name of a dataset while it is written into a file that is there already."""

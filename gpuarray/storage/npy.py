@@ -15,7 +15,7 @@ import numpy as np
 from gpuarray.array import NDArray, asarray
 from gpuarray.chunking import Chunks as ChunksLike
 from gpuarray.chunking import normalize_chunks
-from gpuarray.errors import StorageError
+from gpuarray.errors import StorageError, StorageWriteError
 from gpuarray.graph.grid import Region, Shape, nbytes, size_of
 from gpuarray.graph.leaves import Source
 from gpuarray.graph.select import Select
@@ -24,7 +24,6 @@ from gpuarray.storage.common import (
     Pending,
     Place,
     StorageSink,
-    StorageWriteError,
     as_path,
     check_shape,
     check_stored_dtype,

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.errors import StorageError
+from gpuarray.errors import StorageError, StorageWriteError
 from gpuarray.graph.grid import Chunks, Lengths, Region, Shape
 from gpuarray.graph.node import Node
-from gpuarray.storage.common import StorageSink, StorageWriteError, public_name, refuse_own_source
+from gpuarray.storage.common import StorageSink, public_name, refuse_own_source
 from gpuarray.storage.zarr_open import MARK, import_zarr, is_incomplete, open_array, quiet
 from gpuarray.storage.zarr_reader import BATCH, store_place
 

@@ -263,6 +263,8 @@ class TestVisualize:
             chained(stages.MOST + 1).visualize()  # type: ignore[operator]
 
     def test_nothing_to_draw(self) -> None:
+        with pytest.raises(ValueError, match=r"visualize\(\) needs at least one array"):
+            ga.visualize()
         ET.fromstring(ga.visualize(ga.ones((0, 3)), then="store")._repr_svg_())
         ET.fromstring(ga.visualize(ga.ones(()))._repr_svg_())
 

@@ -19,8 +19,14 @@ import pytest
 
 import gpuarray as ga
 from gpuarray import config
-from gpuarray.errors import GPUArrayError, IncompleteStoreError, MemoryLimitError, StorageError, UnsupportedDTypeError
-from gpuarray.storage.hdf5_file import MissingDatasetError
+from gpuarray.errors import (
+    GPUArrayError,
+    IncompleteStoreError,
+    MemoryLimitError,
+    MissingDatasetError,
+    StorageError,
+    UnsupportedDTypeError,
+)
 
 h5py = pytest.importorskip("h5py")
 

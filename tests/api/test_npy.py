@@ -19,9 +19,9 @@ from hypothesis import given, settings
 
 import gpuarray as ga
 from gpuarray import config
-from gpuarray.errors import GPUArrayError, MemoryLimitError, StorageError, UnsupportedDTypeError
+from gpuarray.errors import GPUArrayError, MemoryLimitError, StorageError, StorageWriteError, UnsupportedDTypeError
 from gpuarray.graph.grid import Region, shape_of, whole
-from gpuarray.storage import StorageWriteError, region_io
+from gpuarray.storage import region_io
 from gpuarray.storage.region_io import disk_nbytes, read_region, transient_nbytes, write_region
 
 DTYPES = ["?", "i1", "u1", "<i2", ">i4", "u8", "f2", "<f4", ">f8", "c8", ">c16", "M8[s]", "m8[ns]"]
