@@ -18,7 +18,10 @@ Array = np.ndarray[Any, Any]
 
 
 class NumPyBackend:
-    """NumPy arrays; programs are interpreted, or compiled by Numba where `compiled` says so and Numba can."""
+    """NumPy arrays; programs are interpreted, or compiled by Numba where `compiled` says so and Numba can.
+
+    What compiles is imported where it is used: most processes of small arrays never need it.
+    """
 
     name = "numpy"
     xp: Any = np
@@ -38,10 +41,11 @@ class NumPyBackend:
     def elementwise(
         self, program: Program, operands: Sequence[Any], shape: tuple[int, ...], *, compiled: bool, out: Any = None
     ) -> Array:
-        if compiled and _supported(program):
-            from gpuarray.kernels import elementwise
+        if compiled:
+            from gpuarray.kernels import compile, elementwise
 
-            return elementwise.run(program, operands, shape, out)
+            if compile.supported(program):
+                return elementwise.run(program, operands, shape, out)
         result: Array = interpreter.elementwise(np, program, operands, shape, out)
         return result
 
@@ -55,7 +59,7 @@ class NumPyBackend:
         *,
         compiled: bool,
     ) -> tuple[Array, ...]:
-        if compiled and _supported(program):
+        if compiled:
             from gpuarray.kernels import reduce
 
             if reduce.supported(program, reduction):
@@ -83,14 +87,12 @@ class NumPyBackend:
         compiled: bool,
         into: Sequence[Array] | None = None,
     ) -> tuple[Array, ...]:
+        if compiled:
+            from gpuarray.kernels.stencils import compiled as fast
+
+            if fast.applies(stencil, edges, len(scalars)):
+                return fast.sweep(stencil, edges, scalars, domain, out, fields, origins, into)
         return stencils.sweep(np, stencil, edges, scalars, domain, out, fields, origins, into)
-
-
-def _supported(program: Program) -> bool:
-    """Whether Numba can compile it; imported here because Numba takes a second to import."""
-    from gpuarray.kernels import compile
-
-    return compile.supported(program)
 
 
 BACKEND = NumPyBackend()

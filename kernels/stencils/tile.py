@@ -1,0 +1,388 @@
+"""One tile of a sweep: where its levels lie, and the words that the kernels read.
+
+A tile takes one or several steps over a part of the result. Level 0 is copied into rings of planes along the first
+axis, margins added, the levels between lie in rings, and the last one is written to the result; or, for one step, level
+0 is read *in place*. Positions are those of `gpuarray.kernels.stencils.boxes`; tables count from the tile's `starts`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gpuarray.kernels.stencils import code, stream
+from gpuarray.kernels.stencils.boxes import Box, boxes
+from gpuarray.kernels.stencils.margins import elements, extended
+from gpuarray.kernels.stencils.program import Edge, Edges, StencilProgram, kept_border
+
+Array = np.ndarray[Any, Any]
+Placed = tuple[Array, tuple[int, ...]]
+"""An array, and the position of its first element."""
+
+_NEVER = 1 << 60
+_APART = 192
+"""Bytes from one ring to the next: cache lines, so that the same planes of all levels do not share sets of a cache."""
+
+
+@dataclass
+class Domain:
+    """What all tiles of a sweep share."""
+
+    stencil: StencilProgram
+    edges: Edges
+    shape: tuple[int, ...]
+    images: tuple[bool, ...]
+    """By axis: whether the arrays themselves hold images past its ends."""
+    tables: dict[Hashable, Array] = field(default_factory=dict)
+    """Tables that tiles have in common."""
+
+    def __post_init__(self) -> None:
+        s = self.stencil
+        self.read = sorted({t.field for t in s.taps} | set(range(s.outputs)))
+        """The fields that a tile needs."""
+        self.sizes = [s.dtype(f).itemsize for f in range(s.fields)]
+        self.below = [max(s.radius(f, a)[0] for f in range(s.fields)) for a in range(s.ndim)]
+        self.above = [max(s.radius(f, a)[1] for f in range(s.fields)) for a in range(s.ndim)]
+        self.kept = [kept_border(s, self.edges, a) for a in range(s.ndim)]
+        self.words = code.Words(s.ndim, s.fields, s.outputs)
+        self.periodic = [extended(s, self.edges, a, n, range(0)) and n > 0 for a, n in enumerate(self.shape)]
+
+    @property
+    def fixed(self) -> bool:
+        return any(map(any, self.kept))
+
+    def levels(self, out: Box, steps: int) -> tuple[list[Box], tuple[bool, ...]]:
+        """The box of every level of a tile, and which of its axes hold images past the ends."""
+        levels = boxes(self.stencil, self.edges, self.shape, out, steps)
+        images = [
+            p and levels[0][a] != range(n) for a, (n, p) in enumerate(zip(self.shape, self.periodic, strict=True))
+        ]
+        if self.periodic[0]:  # the planes at one end do not wait for those at the other: they are computed twice
+            low, high, images[0] = self.below[0], self.above[0], True
+            back = range(steps, -1, -1)
+            along = (range(out[0].start - t * low, out[0].stop + t * high) for t in back)
+            levels = [(first, *box[1:]) for first, box in zip(along, levels, strict=True)]
+        return levels, tuple(images)
+
+    def table(self, key: Hashable, make: Callable[[], Array]) -> Array:
+        """A table, made when it is first asked for."""
+        if key not in self.tables:
+            self.tables[key] = make()
+        return self.tables[key]
+
+
+@dataclass(frozen=True)
+class Rings:
+    """How the rings of a tile lie in memory."""
+
+    lag: int
+    """Planes from a level to the next."""
+    depth: int
+    """Planes of a level of the state."""
+    long: int
+    """Planes of a coefficient: those that any level reads."""
+    pitch: int
+    """Elements from row to row."""
+    rows: tuple[int, ...]
+    """Rows along the axes between the first and the last."""
+
+    @staticmethod
+    def of(domain: Domain, levels: Sequence[Box], images: tuple[bool, ...], planes: int) -> Rings:
+        """For levels that are computed so many planes at a time."""
+        steps, every = len(levels) - 1, len(levels[0][0])
+        back, ahead = _span(domain, images[0], levels[1][0])
+        depth, long = min(back + ahead + planes, every), min(back + steps * ahead + planes, every)
+        small = min(domain.sizes[f] for f in domain.read)
+        line = max(1, 64 // small)
+        lines = -(-(len(levels[0][-1]) + domain.below[-1] + domain.above[-1]) // line)
+        # an odd number of lines: rows one above the other must not share sets of the cache
+        return Rings(ahead, depth, long, (lines | 1) * line, tuple(map(len, levels[0][1:-1])))
+
+    def nbytes(self, domain: Domain, f: int) -> int:
+        """One level of a field."""
+        planes = self.depth if f < domain.stencil.outputs else self.long
+        return -(-planes * math.prod(self.rows) * self.pitch * domain.sizes[f] // 64) * 64 + _APART
+
+    def total(self, domain: Domain, steps: int) -> int:
+        """All rings, and what aligning them takes."""
+        return 64 + sum(self.nbytes(domain, f) * (steps if f < domain.stencil.outputs else 1) for f in domain.read)
+
+
+def _span(domain: Domain, images: bool, points: range) -> tuple[int, int]:
+    """How many planes behind and ahead of its own a level reads: more than the radius where edges reflect."""
+    back, ahead = domain.below[0], domain.above[0]
+    if images:
+        return back, ahead
+    near = {*points[: domain.below[0]], *points[max(len(points) - domain.above[0], 0) :]}
+    for f, p in itertools.product(domain.read, near):
+        below, above = domain.stencil.radius(f, 0)
+        for q in elements(range(p - below, p + above + 1), domain.shape[0], domain.edges[f][0], False):
+            if q is not None:
+                back, ahead = max(back, p - q), max(ahead, q - p)
+    return back, ahead
+
+
+class Tile:
+    """A tile ready to run, but for the scalars.
+
+    Parameters
+    ----------
+    out, steps
+        What is computed, and how many steps at once.
+    sources
+        The fields' arrays at level 0.
+    results
+        Where the state goes to.
+    kernel
+        The address of the stencil's kernel.
+    rings
+        The address of the memory for rings; None to read level 0 in place.
+    planes
+        How many planes of a level are computed at a time.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        out: Box,
+        steps: int,
+        sources: Sequence[Placed],
+        results: Sequence[Placed],
+        kernel: int,
+        rings: int | None,
+        planes: int,
+    ) -> None:
+        self.domain, self.steps, self.sources = domain, steps, sources
+        self.levels, self.images = domain.levels(out, steps)
+        self.ring = Rings.of(domain, self.levels, self.images, planes)
+        first, second = self.levels[:2]
+        self.wanted = tuple(
+            range(min(r.start, s.start - low), max(r.stop, s.stop + high))
+            for r, s, low, high in zip(first, second, domain.below, domain.above, strict=True)
+        )
+        """The positions that tables hold."""
+        self.starts = tuple(r.start for r in self.wanted)
+        self.left = first[-1].start - domain.below[-1]
+        """The position of the first element of a row, margins included."""
+        self.words = np.zeros((steps, domain.words.size), np.int64)
+        self.held: list[Array] = []
+        """Tables of which the words have only the addresses."""
+        self._ranges()
+        self._results(results)
+        self.streamed = rings is not None
+        self.points = sum(math.prod(map(len, box)) for box in self.levels[1:])
+        if rings is None:
+            self._in_place()
+        else:
+            self._rings(rings, kernel, planes)
+
+    def set_scalars(self, address: int, nbytes: int) -> None:
+        """Take the scalars of the steps from a table with rows of so many bytes."""
+        self.words[:, self.domain.words.scalars] = address + nbytes * np.arange(self.steps)
+
+    # Ranges
+
+    def _ranges(self) -> None:
+        """The ranges of every level; they depend on neither rings nor arrays."""
+        words, last = self.domain.words, len(self.starts) - 1
+        for row, box in zip(self.words, self.levels[1:], strict=True):
+            for a in range(last):
+                row[words.box(a) : words.box(a) + 2] = box[a].start - self.starts[a], box[a].stop - self.starts[a]
+                low, high = self._computed(a)
+                row[words.computed(a) : words.computed(a) + 2] = low - self.starts[a], high - self.starts[a]
+            low, high = self._computed(last)
+            begin, end = box[last].start, box[last].stop
+            low = min(max(begin, low), end)
+            row[words.row : words.row + 4] = np.array([begin, end, low, max(low, min(end, high))]) - self.left
+
+    def _computed(self, axis: int) -> tuple[int, int]:
+        """The positions that do not keep their values."""
+        below, above = self.domain.kept[axis]
+        return below if below else -_NEVER, self.domain.shape[axis] - above if above else _NEVER
+
+    # Tables
+
+    def _offsets(self, f: int, axis: int, key: Hashable, place: Callable[[Array], Array]) -> int:
+        """The address of a table of the byte offsets of what stands at an axis's positions.
+
+        `place` gives the offsets of elements that exist; `key` tells one such function from another.
+        """
+        wanted, level, n = self.wanted[axis], self.levels[0][axis], self.domain.shape[axis]
+        images, edges = self.images[axis], self.domain.edges[f][axis]
+
+        def make() -> Array:
+            table = np.zeros(len(wanted), np.int64)
+            table[level.start - wanted.start : level.stop - wanted.start] = place(np.arange(*_ends(level)))
+            for p in (*range(wanted.start, level.start), *range(level.stop, wanted.stop)) if not images else ():
+                (q,) = elements(range(p, p + 1), n, edges, False)
+                if q is None:
+                    table[p - wanted.start] = code.OUTSIDE + self._constant(f, axis, int(p >= n))
+                elif q in level:
+                    table[p - wanted.start] = table[q - wanted.start]
+            return table
+
+        row = (self.levels[0][-1], self.ring.pitch)
+        return _address(self.domain.table(("offsets", f, axis, wanted, level, images, row, key), make))
+
+    def _constant(self, f: int, axis: int, side: int) -> int:
+        """The address of a row of what stands past an end of an axis."""
+        domain, along, last = self.domain, self.levels[0][-1], len(self.starts) - 1
+        edges, dtype = domain.edges[f], domain.stencil.dtype(f)
+
+        def value(edge: Edge) -> Any:
+            return np.asarray(edge.value if edge.mode == "constant" else 0).astype(dtype)
+
+        def make() -> Array:
+            row = np.full(self.ring.pitch, value(edges[axis][side]))
+            if axis != last and not self.images[last]:  # the last axis stands in the corners
+                past = max(domain.shape[last] - self.left, 0)
+                for edge, corner in zip(edges[last], (slice(max(-self.left, 0)), slice(past, None)), strict=True):
+                    if edge.mode == "constant":
+                        row[corner] = value(edge)
+            return row
+
+        return _address(domain.table(("row", f, axis, side, along, self.images[last], self.ring.pitch), make))
+
+    # Arrays
+
+    def _index(self, f: int, axis: int, positions: Array) -> Array:
+        """Where positions are in a field's array."""
+        if not self.domain.images[axis]:
+            positions = positions % self.domain.shape[axis]
+        return positions - self.sources[f][1][axis]
+
+    def _results(self, results: Sequence[Placed]) -> None:
+        """Where the last level goes."""
+        words, row, wanted = self.domain.words, self.words[-1], self.wanted[0]
+        for j, (array, origin) in enumerate(results):
+            shifts = [a - o for a, o in zip((*self.starts[:-1], self.left), origin, strict=True)]
+            base = _address(array) + sum(s * d for s, d in zip(shifts, array.strides, strict=True))
+            table = np.arange(len(wanted)) * array.strides[0]
+            self.held.append(table)
+            self._output(row, j, base, _address(table), array.strides[1:-1])
+            row[words.output(j) + words.ndim] = 0
+
+    def _output(self, row: Array, j: int, base: int, table: int, strides: Sequence[int]) -> None:
+        at = self.domain.words.output(j)
+        row[at : at + 2] = base, table
+        row[at + 2 : at + 2 + len(strides)] = strides
+
+    def _in_place(self) -> None:
+        words, row = self.domain.words, self.words[0]
+        self.ends = (int(row[0]), int(row[1]))
+        """What is to be done, in planes or in steps of the stream."""
+        for f in self.domain.read:
+            array, origin = self.sources[f]
+            row[words.field(f)] = _address(array) + (self.left - origin[-1]) * array.itemsize
+            for a, stride in enumerate(array.strides[:-1]):
+                place = lambda p, f=f, a=a, s=stride: self._index(f, a, p) * s  # noqa: E731
+                row[words.field(f) + 1 + a] = self._offsets(f, a, ("array", origin[a], stride), place)
+
+    # Rings
+
+    def _rings(self, address: int, kernel: int, planes: int) -> None:
+        domain, ring, words = self.domain, self.ring, self.domain.words
+        self.fields = np.zeros((len(domain.read), stream.FIELD), np.int64)
+        self.runs = np.zeros((self.steps, stream.LEVEL), np.int64)
+        place = -(-address // 64) * 64
+        for k, f in enumerate(domain.read):
+            state = f < domain.stencil.outputs
+            margins = self._margins(f)
+            tables = [self._ring_table(f, a) for a in range(len(self.starts) - 1)]
+            self.fields[k] = self._copied(f, margins, tables[0], place)
+            strides = [s * domain.sizes[f] for s in self._row_strides()]
+            for t, row in enumerate(self.words):
+                row[words.field(f)] = place
+                row[words.field(f) + 1 : words.field(f) + words.ndim] = tables
+                if state and t:
+                    inner = zip(self.starts[1:-1], self.levels[0][1:-1], strides, strict=True)
+                    shift = sum((s - r.start) * d for s, r, d in inner)
+                    self._output(self.words[t - 1], f, place + shift, tables[0], strides)
+                    at = words.output(f) + words.ndim
+                    self.words[t - 1, at : at + 2] = len(margins), _address(margins)
+                if state:
+                    place += ring.nbytes(domain, f)
+            place += 0 if state else ring.nbytes(domain, f)
+        for t, box in enumerate(self.levels[1:]):
+            along = (box[0].start - self.starts[0], box[0].stop - self.starts[0])
+            self.runs[t] = *along, kernel, _address(self.words) + t * self.words.strides[0]
+        base = self.levels[0][0].start - self.starts[0]
+        lists = (len(self.fields), _address(self.fields), self.steps, _address(self.runs))
+        self.head = np.array([0, 0, planes, ring.lag, base, *lists], np.int64)
+        planes_of = ((t, box[0].stop - self.levels[0][0].start) for t, box in enumerate(self.levels))
+        self.ends = 0, max(-(-(n + t * ring.lag) // planes) for t, n in planes_of)
+
+    def _row_strides(self) -> list[int]:
+        """Elements from row to row along the axes between the first and the last."""
+        rows = self.ring.rows
+        return [math.prod(rows[a + 1 :]) * self.ring.pitch for a in range(len(rows))]
+
+    def _ring_table(self, f: int, axis: int) -> int:
+        """Where planes, or rows, are in a ring."""
+        ring, size, first = self.ring, self.domain.sizes[f], self.levels[0][axis].start
+        if axis == 0:
+            depth = ring.depth if f < self.domain.stencil.outputs else ring.long
+            stride = math.prod(ring.rows) * ring.pitch * size
+        else:
+            depth, stride = _NEVER, self._row_strides()[axis - 1] * size
+        return self._offsets(f, axis, ("ring", depth, stride), lambda p: (p - first) % depth * stride)
+
+    def _copied(self, f: int, margins: Array, table: int, place: int) -> list[int]:
+        """The words of a field that the stream copies into its ring."""
+        array, _ = self.sources[f]
+        level, size = self.levels[0], self.domain.sizes[f]
+        planes = np.zeros(len(self.wanted[0]), np.int64)
+        first = level[0].start - self.starts[0]
+        planes[first : first + len(level[0])] = self._index(f, 0, np.arange(*_ends(level[0]))) * array.strides[0]
+        rows_from, rows_to = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        for a, stride in enumerate(self._row_strides(), 1):
+            index = self._index(f, a, np.arange(*_ends(level[a]))) * array.strides[a]
+            rows_from = np.add.outer(rows_from, index).ravel()
+            rows_to = np.add.outer(rows_to, np.arange(len(level[a])) * (stride * size)).ravel()
+        runs = self._runs(f, array.strides[-1])
+        self.held += [planes, rows_from, rows_to, runs, margins]
+        return [
+            *(_address(array), first, first + len(level[0]), _address(planes), table),
+            *(len(rows_from), _address(rows_from), _address(rows_to), len(runs), _address(runs)),
+            *(size, array.strides[-1], len(margins), _address(margins), place),
+        ]
+
+    def _runs(self, f: int, stride: int) -> Array:
+        """Pieces of a row that lie one after the other in the field's array: (to, from, elements), in bytes."""
+        along, n, size = self.levels[0][-1], self.domain.shape[-1], self.domain.sizes[f]
+        cuts = [along.start, along.stop]
+        if not self.domain.images[-1]:
+            cuts[1:1] = [p for p in range(along.start + 1, along.stop) if p % n == 0]
+        found = []
+        for low, high in itertools.pairwise(cuts):
+            index = int(self._index(f, -1, np.array(low)))
+            found.append(((low - self.left) * size, index * stride, high - low))
+        return np.array(found, np.int64).reshape(-1, 3)
+
+    def _margins(self, f: int) -> Array:
+        """What stands past the ends of a row: (place, from, whether `from` is an address), in bytes."""
+        along, n, size, last = self.levels[0][-1], self.domain.shape[-1], self.domain.sizes[f], len(self.starts) - 1
+        below, above = self.domain.stencil.radius(f, last)
+        wanted = [*range(-below, 0)] if along.start == 0 else []
+        wanted += range(n, n + above) if along.stop == n else []
+        found = []
+        for p in wanted if not self.images[last] else ():
+            (q,) = elements(range(p, p + 1), n, self.domain.edges[f][last], False)
+            if q is None:
+                found.append(((p - self.left) * size, self._constant(f, last, int(p >= n)), 1))
+            elif q in along:
+                found.append(((p - self.left) * size, (q - self.left) * size, 0))
+        return np.array(found, np.int64).reshape(-1, 3)
+
+
+def _address(array: Array) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _ends(along: range) -> tuple[int, int]:
+    return along.start, along.stop
