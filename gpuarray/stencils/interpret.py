@@ -31,12 +31,13 @@ MAX_DEPTH = 32
 
 @dataclass(frozen=True, eq=False)
 class End:
-    """It falls through, leaves or continues its loop, or fails."""
+    """It falls through, leaves or continues its loop, fails, or returns."""
 
     how: str
 
 
 FALLS, BREAKS, CONTINUES, FAILS = End("falls through"), End("break"), End("continue"), End("raise")
+NOTHING, RETURNS = End("return None"), End("return")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,31 +45,29 @@ class Returned:
     value: Any
 
 
-@dataclass(frozen=True, eq=False)
 class Branch:
     """It ends in one of two ways, which the point decides."""
 
-    condition: NDArray
-    yes: Flow
-    no: Flow
+    def __init__(self, condition: NDArray, yes: Flow, no: Flow) -> None:
+        self.condition, self.yes, self.no = condition, yes, no
+        self.ends = ends(yes) | ends(no)
 
 
 Flow = End | Returned | Branch
 
 
+def ends(flow: Flow) -> frozenset[End]:
+    """The ways in which a block may end."""
+    if isinstance(flow, Branch):
+        return flow.ends
+    return frozenset((RETURNS if isinstance(flow, Returned) else flow,))
+
+
 def after(flow: Flow, then: Flow) -> Flow:
     """How two blocks end one after the other."""
-    if isinstance(flow, Branch):
+    if isinstance(flow, Branch) and FALLS in flow.ends:
         return Branch(flow.condition, after(flow.yes, then), after(flow.no, then))
     return then if flow is FALLS else flow
-
-
-def ends(flow: Flow) -> Iterator[End | Returned]:
-    if isinstance(flow, Branch):
-        yield from ends(flow.yes)
-        yield from ends(flow.no)
-    else:
-        yield flow
 
 
 INPLACE = {
@@ -134,12 +133,12 @@ class Frame:
 
     def result(self) -> Any:
         flow = self.block(self.source.body)
-        nothing = [e is FALLS or (isinstance(e, Returned) and e.value is None) for e in ends(flow) if e is not FAILS]
-        if all(nothing) and nothing:
+        nothing = ends(flow) & {FALLS, NOTHING}
+        if nothing and RETURNS not in ends(flow):
             raise self.source.refused(
                 self.source.node, f"{self.source.name} returns nothing; return the value of the point"
             )
-        if any(nothing):
+        if nothing:
             raise self.source.refused(
                 self.source.node, f"{self.source.name} does not return a value on every path; add a return at the end"
             )
@@ -151,8 +150,9 @@ class Frame:
             return flow.value
         if not isinstance(flow, Branch):
             raise self.source.refused(self.source.node, f"{self.source.name} raises an error in every case")
-        if FAILS in (flow.yes, flow.no):
-            return self.chosen(flow.no if flow.yes is FAILS else flow.yes)
+        for one, other in ((flow.yes, flow.no), (flow.no, flow.yes)):
+            if ends(one) == {FAILS}:
+                return self.chosen(other)
         yes, no = self.chosen(flow.yes), self.chosen(flow.no)
         try:
             return choose(flow.condition, yes, no)
@@ -267,7 +267,8 @@ class Frame:
 
     def statement(self, node: ast.stmt) -> Flow:
         if isinstance(node, ast.Return):
-            return Returned(None if node.value is None else self.value(node.value))
+            value = None if node.value is None else self.value(node.value)
+            return NOTHING if value is None else Returned(value)
         if isinstance(node, ast.If):
             return self.branch(node)
         if isinstance(node, (ast.For, ast.While)):
@@ -350,7 +351,7 @@ class Frame:
             no = self.block(node.orelse)
         finally:
             self.run.conditional -= 1
-        for end in (*ends(yes), *ends(no)):
+        for end in ends(yes) | ends(no):
             if end in (BREAKS, CONTINUES):
                 raise self.source.refused(
                     node,
