@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 import gpuarray as ga
-from gpuarray.graph.grid import Region
+from gpuarray.graph.grid import Region, size_of
+from gpuarray.graph.reduce import Partial
+from gpuarray.plan import tiling
 from gpuarray.plan.build import RunPlan, build
 from gpuarray.plan.policy import policy
 from tests.engine.serial import Serial
@@ -113,6 +116,33 @@ class TestTasks:
     def test_a_billion_chunks_plan_at_once(self) -> None:
         plan = plan_of(ga.zeros(10**9, chunks=1) + 1)
         assert sum(s.tasks for s in plan.program) < 10_000
+
+    @pytest.mark.parametrize(
+        "what",
+        [
+            lambda: ga.zeros(2**33, chunks=2**33).sum(),
+            lambda: ga.zeros((2**16, 2**16), chunks=2**16).max(axis=0),
+            lambda: ga.zeros((2**16, 2**16), dtype="u1", chunks=2**16) + np.uint8(1),
+            lambda: ga.ones(2**40, dtype="u1", chunks=2**31)[::8] > 1,
+        ],
+        ids=["sum", "max along an axis", "elementwise", "strided"],
+    )
+    def test_no_task_is_so_long_that_nobody_can_wait_for_it(
+        self, what: Callable[[], ga.NDArray], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever the chunks and however much memory there is: Ctrl-C waits for a task to end."""
+
+        def longest() -> int:
+            gone_through = []
+            for stage in plan_of(what(), limit=2**50, threads=1).program:
+                work = stage.task(tiling.largest_task(stage.grid)).work
+                for node, region in work.block.values:  # type: ignore[attr-defined]
+                    gone_through.append(size_of(node.reduced(region) if isinstance(node, Partial) else region))
+            return max(gone_through)
+
+        assert longest() <= tiling.LONG == 2**29
+        monkeypatch.setattr(tiling, "LONG", 2**62)
+        assert longest() > 2**29
 
     def test_tasks_are_enumerated_lazily(self) -> None:
         plan = plan_of(ga.ones((10**6, 10**6), chunks=(1000, 1000)) + 1)
