@@ -8,13 +8,15 @@ steps is one of k steps after one of n - k.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gpuarray.graph.grid import Region, covering, nbytes, shape_of, size_of
+from gpuarray.graph.grid import Lengths, Region, Shape, covering, nbytes, shape_of, size_of
 from gpuarray.graph.node import Node
+from gpuarray.graph.tails import Seam, Tail
 from gpuarray.kernels.stencils.boxes import Box, boxes
 from gpuarray.kernels.stencils.program import Edges, StencilProgram
 from gpuarray.kernels.stencils.scratch import scratch_nbytes
@@ -57,33 +59,41 @@ class Scalars:
         return Scalars, (self.data, self.dtype)
 
 
+@dataclass(frozen=True)
+class Visit:
+    """How the plan does a sweep."""
+
+    together: int = 0
+    """Steps that a task does; 0 until the plan has decided."""
+    compiled: bool | None = None
+    cut: Lengths | None = None
+    """The rows of each task along the first axis, where they are not the planner's to choose."""
+    seam: Seam | None = None
+    """How the visit before cut its rows: the ends of its slabs are read from their tails."""
+    last: bool = False
+    """All of its result is computed before any task reads it."""
+
+
 class Sweep(Node):
     """A stencil applied `steps` times; its result is the state: several arrays where the stencil has several outputs.
 
     Its fields are the state (one input for each field, or one input that holds them all: another sweep) and then the
-    coefficients. Each stands among the inputs once for every part of it that a region may need: along a periodic
-    axis the far end is a region of its own.
+    coefficients; after them come the tails of the state where there are any. Each stands among the inputs once for
+    every part of it that a region may need: along a periodic axis the far end is a region of its own.
     """
 
-    __slots__ = ("compiled", "edges", "scalars", "split", "stencil", "steps", "together")
+    __slots__ = ("edges", "scalars", "split", "stencil", "steps", "visit")
 
     rereads = True
 
     def __init__(
-        self,
-        stencil: StencilProgram,
-        edges: Edges,
-        scalars: Scalars,
-        steps: int,
-        together: int,
-        compiled: bool | None,
-        *inputs: Node,
+        self, stencil: StencilProgram, edges: Edges, scalars: Scalars, steps: int, visit: Visit, *inputs: Node
     ) -> None:
-        """`together`: how many steps a task does; 0 and `compiled` None until the plan decides."""
-        self.stencil, self.edges, self.scalars = stencil, edges, scalars
-        self.steps, self.together, self.compiled = steps, together, compiled
+        self.stencil, self.edges, self.scalars, self.steps, self.visit = stencil, edges, scalars, steps, visit
         self.inputs = inputs
         self.shape, self.chunks = inputs[0].shape, inputs[0].chunks
+        if visit.cut is not None:
+            self.chunks = (visit.cut, *(Lengths.regular(n, n) for n in self.shape[1:]))
         self.dtype = stencil.program.dtype_of(stencil.program.outputs[0])
         self.split = tuple(a for a in range(self.ndim) if any(e[a][0].mode == "periodic" for e in edges))
         """The axes along which a field may be needed in two parts."""
@@ -100,42 +110,61 @@ class Sweep(Node):
     @property
     def costly(self) -> bool:  # type: ignore[override]
         """What the plan has split is not to be put together again by computing it where it is read."""
-        return self.together > 0
+        return self.visit.together > 0
 
     @property
     def sources(self) -> tuple[Node, ...]:
         """The state and the coefficients, each once."""
-        return self.inputs[:: 2 ** len(self.split)]
+        once = self.inputs[:: 2 ** len(self.split)]
+        return once if self.visit.seam is None else once[: -self.held]
+
+    @property
+    def held(self) -> int:
+        """How many of the sources are the state."""
+        return 1 if self.inputs[0].parts else self.stencil.outputs
 
     def cost(self) -> float:
         return self.stencil.program.cost * self.steps
 
     def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Sweep(self.stencil, self.edges, self.scalars, self.steps, self.together, self.compiled, *inputs)
+        made: Node = Sweep(self.stencil, self.edges, self.scalars, self.steps, self.visit, *inputs)
         return made
 
     def box(self, out: Region) -> Box:
         """What is needed of the fields for a region of the result, as `gpuarray.kernels.stencils.boxes` counts it."""
         return boxes(self.stencil, self.edges, self.shape, tuple(map(covering, out)), self.steps)[0]
 
-    def _pieces(self, box: Box) -> Iterator[Region]:
-        """The regions of a field that a box is put together from, in the order of the inputs."""
-        along = [
-            wrapped(r, n) if a in self.split else (r,) for a, (r, n) in enumerate(zip(box, self.shape, strict=True))
-        ]
-        return itertools.product(*along)
+    def _fields(self, box: Box) -> list[list[tuple[int, Region, tuple[int, ...]]]]:
+        """For each source, what it is put together from: number of the input, its region, where that is in the box."""
+        along = [[(r, 0)] for r in box]
+        for a in self.split:
+            along[a] = wrapped(box[a], self.shape[a])
+        every = 2 ** len(self.split)
+        made = [self._parts_of(k * every, along) for k in range(len(self.sources))]
+        if self.visit.seam is not None:
+            rows, tail = self.visit.seam.split(box[0])
+            for k in range(self.held):
+                made[k] = self._parts_of(k * every, [[(rows, len(tail))], *along[1:]])
+                made[k] += self._parts_of((len(self.sources) + k) * every, [[(tail, 0)], *along[1:]])
+        return made
+
+    @staticmethod
+    def _parts_of(first: int, along: list[list[tuple[range, int]]]) -> list[tuple[int, Region, tuple[int, ...]]]:
+        found = enumerate(itertools.product(*along), first)
+        return [(k, tuple(r for r, _ in part), tuple(at for _, at in part)) for k, part in found]
 
     def regions(self, out: Region) -> tuple[Region, ...]:
-        pieces = tuple(self._pieces(self.box(out)))
-        return pieces * (len(self.inputs) // len(pieces))
+        wanted = {k: region for field in self._fields(self.box(out)) for k, region, _ in field}
+        return tuple(wanted[k] for k in range(len(self.inputs)))
 
     def workspace(self, out: Region) -> int:
         if not size_of(out):
             return 0
         box, dense = self.box(out), tuple(map(covering, out))
         total = scratch_nbytes(self.stencil, self.edges, self.shape, dense, self.steps)
-        if any(size_of(p) for p in itertools.islice(self._pieces(box), 1, None)):
-            total += sum(nbytes(box, d) for node in self.sources for d in node.fields)
+        for node, parts in zip(self.sources, self._fields(box), strict=True):
+            if sum(bool(size_of(region)) for _, region, _ in parts) > 1:
+                total += sum(nbytes(box, d) for d in node.fields)
         if dense != out:
             total += sum(nbytes(dense, d) for d in self.fields)
         return total
@@ -145,12 +174,14 @@ class Sweep(Node):
             nothing = tuple(backend.empty(shape_of(out), d) for d in self.fields)
             return nothing if self.parts else nothing[0]
         box, dense = self.box(out), tuple(map(covering, out))
-        pieces = tuple(self._pieces(box))
         fields: list[Any] = []
-        for k in range(0, len(inputs), len(pieces)):
-            several = isinstance(inputs[k], tuple)
-            held = zip(*inputs[k : k + len(pieces)], strict=True) if several else [inputs[k : k + len(pieces)]]
-            fields += [put_together(backend, box, pieces, arrays) for arrays in held]
+        for parts in self._fields(box):
+            present = [part for part in parts if size_of(part[1])]
+            several = isinstance(inputs[parts[0][0]], tuple)
+            held = [[(inputs[k], at) for k, _, at in present]]
+            if several:
+                held = [[(a[f], at) for a, at in held[0]] for f in range(len(inputs[parts[0][0]]))]
+            fields += [put_together(backend, shape_of(box), found) for found in held]
         direct = into is not None and dense == out
         made = backend.sweep(
             self.stencil,
@@ -160,7 +191,7 @@ class Sweep(Node):
             dense,
             fields,
             [tuple(r.start for r in box)] * len(fields),
-            compiled=bool(self.compiled),
+            compiled=bool(self.visit.compiled),
             into=(into,) if direct else None,
         )
         if dense != out:
@@ -168,29 +199,23 @@ class Sweep(Node):
         return made if self.parts else made[0]
 
 
-def wrapped(r: range, n: int) -> tuple[range, range]:
-    """A run of positions along a periodic axis: those inside, and the elements that stand for the others."""
+def wrapped(r: range, n: int) -> list[tuple[range, int]]:
+    """A run of positions along a periodic axis: those inside, and the elements that stand for the others; and where
+    each begins in the run."""
     if r.start < 0:
-        return range(0, r.stop), range(n + r.start, n)
+        return [(range(0, r.stop), -r.start), (range(n + r.start, n), 0)]
     if r.stop > n:
-        return range(r.start, n), range(0, r.stop - n)
-    return r, range(0)
+        return [(range(r.start, n), 0), (range(0, r.stop - n), n - r.start)]
+    return [(r, 0), (range(0), 0)]
 
 
-def put_together(backend: Any, box: Box, pieces: Sequence[Region], arrays: Sequence[Any]) -> Any:
-    """A field over a box, from its pieces: the first as it is where there is no other."""
-    present = [(p, a) for p, a in zip(pieces, arrays, strict=True) if size_of(p)]
-    if len(present) <= 1:
-        return arrays[0]
-    result = backend.empty(shape_of(box), arrays[0].dtype)
-    first = pieces[0]
-    for piece, array in present:
-        at = []
-        for r, main, part in zip(box, first, piece, strict=True):
-            below = max(0, -r.start)  # so many elements of the far end come before the first
-            start = below if part is main else 0 if below else len(main)
-            at.append(slice(start, start + len(part)))
-        result[tuple(at)] = array
+def put_together(backend: Any, shape: Shape, found: Sequence[tuple[Any, tuple[int, ...]]]) -> Any:
+    """A field over a box, from arrays that each begin somewhere in it; one that is alone stays as it is."""
+    if len(found) == 1:
+        return found[0][0]
+    result = backend.empty(shape, found[0][0].dtype)
+    for array, at in found:
+        result[tuple(slice(start, start + n) for start, n in zip(at, array.shape, strict=True))] = array
     return result
 
 
@@ -241,11 +266,19 @@ def sweep(
 
     `fields`: the state, each a node or a part of one result that has all of them, and the coefficients.
     """
+    return visited(stencil, edges, scalars, steps, Visit(together, compiled), *fields)
+
+
+def visited(
+    stencil: StencilProgram, edges: Edges, scalars: Scalars, steps: int, visit: Visit, *fields: Node
+) -> tuple[Node, ...]:
+    """`sweep`, the way the plan wants it done."""
     state = fields[: stencil.outputs]
     whole = state[0].inputs[0] if isinstance(state[0], Part) else None
     if whole is not None and state == tuple(Part(k, whole) for k in range(len(whole.fields))):
-        fields = (whole, *fields[stencil.outputs :])
+        state = (whole,)
+    tails = [Tail(visit.seam, node) for node in state] if visit.seam is not None else []
     split = sum(any(e[a][0].mode == "periodic" for e in edges) for a in range(stencil.ndim))
-    repeated = (f for f in fields for _ in range(2**split))
-    made: Node = Sweep(stencil, edges, scalars, steps, together, compiled, *repeated)
+    repeated = (f for f in (*state, *fields[stencil.outputs :], *tails) for _ in range(2**split))
+    made: Node = Sweep(stencil, edges, scalars, steps, visit, *repeated)
     return tuple(Part(k, made) for k in range(stencil.outputs)) if stencil.outputs > 1 else (made,)

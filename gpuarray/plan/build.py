@@ -13,6 +13,8 @@ from gpuarray.cluster.task import Key, StageInfo, Task
 from gpuarray.graph.grid import Chunks, count, region_at
 from gpuarray.graph.leaves import Stored
 from gpuarray.graph.node import Node, toposort
+from gpuarray.graph.stencil import Sweep
+from gpuarray.graph.tails import Tail
 from gpuarray.kernels.errors import MemoryLimitError
 from gpuarray.optimize import optimize
 from gpuarray.optimize.fuse import Policy, fuse
@@ -114,6 +116,7 @@ class RunPlan:
         """
         by_number = {s.number: s for s in self.program}
         done = {s.number: bytearray(s.tasks) for s in self.program}
+        tails = self._tails()
         for stage in self._asked():
             for number in range(stage.tasks):
                 stack: list[tuple[Stage, int, Task | None]] = [(stage, number, None)]
@@ -129,13 +132,27 @@ class RunPlan:
                         continue
                     done[at.number][k] = 1
                     yield task
+                    for tail in tails.get(at.number, ()):
+                        done[tail.number][k] = 1
+                        yield tail.task(k)
+
+    def _tails(self) -> dict[int, list[Stage]]:
+        """By stage, those that keep the last rows of its slabs: at once, so that the slabs themselves can go."""
+        found: dict[int, list[Stage]] = {}
+        for stage in self.program:
+            if all(isinstance(o.node, Tail) for o in stage.outputs):
+                found.setdefault(stage.depends[0], []).append(stage)
+        return found
 
     def _asked(self) -> list[Stage]:
-        """The stages with results that were asked for, those that nothing depends on first."""
+        """The stages that are computed whole: first those that the plan wants to be, in order, then those with results
+        that were asked for, those that nothing depends on first.
+        """
+        whole = [s for s in self.program if any(isinstance(o.node, Sweep) and o.node.visit.last for o in s.outputs)]
         kept = {key[0] for key in self.kept}
         read = {d for s in self.program for d in s.depends}
         asked = [s for s in self.program if s.number in kept or any(o.sink is not None for o in s.outputs)]
-        return sorted(asked, key=lambda s: s.number in read)
+        return whole + sorted(asked, key=lambda s: s.number in read)
 
     def readers(self, key: Key) -> int:
         """How many tasks of this run read a chunk."""

@@ -300,7 +300,7 @@ def kernels(stage: Stage) -> tuple[Kernel, ...]:
             made.append(Kernel(node.label, steps, how(program, node.compiled)))  # type: ignore[arg-type, attr-defined]
         elif isinstance(node, Sweep):
             program = node.stencil.program
-            made.append(Kernel(node.label, len(program.steps), how(program, bool(node.compiled))))
+            made.append(Kernel(node.label, len(program.steps), how(program, bool(node.visit.compiled))))  # type: ignore[arg-type]
         elif not isinstance(node, (Source, Stored, Const, Index, Rechunk, Part)) and not (
             isinstance(node, Select) and node.label == "view"
         ):

@@ -2,6 +2,10 @@
 
 More steps per visit spare passes over memory or disk, and repeat work in the margins that neighbouring tasks share.
 The choice is made here, where the limit is known, from an estimate of both; the result's bits do not depend on it.
+
+Two ways are weighed. *Overlapping* tasks do many steps each, and margins grow with the steps. *Slabs* are for a state
+that does not fit in memory: visits of a few steps follow each other through the slabs like a wave, each handing its
+slab to the next in memory, so that margins stay thin while the state goes to disk and back once for many visits.
 """
 
 from __future__ import annotations
@@ -9,56 +13,113 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from gpuarray.graph.grid import Chunks, count, number_of, region_at, size_of
+from gpuarray.graph.grid import Chunks, Lengths, Region, count, number_of, region_at, size_of, whole
 from gpuarray.graph.leaves import Const, Index, Stored
 from gpuarray.graph.node import Node, rewrite
-from gpuarray.graph.stencil import Part, Sweep, sweep
+from gpuarray.graph.stencil import Part, Sweep, Visit, visited
+from gpuarray.graph.tails import Seam
 from gpuarray.kernels.errors import MemoryLimitError
 from gpuarray.kernels.stencils.boxes import boxes
 from gpuarray.optimize.fuse import Policy
+from gpuarray.plan.block import expand, needs
 from gpuarray.plan.tiling import LONG, Budget, tile
 
 OPERATION = 0.05e-9
 """Seconds of a scalar operation in a compiled sweep, about; only ratios matter."""
 IN_MEMORY, ON_DISK = 0.15e-9, 1.5e-9
 """Seconds in which a byte of the state is handed from one visit to the next: gathered, and stored once more."""
+SLAB_STEPS = (1, 2, 3, 4, 6, 8, 12, 16)
+"""Steps per visit that are tried for slabs."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How to go through many steps."""
+
+    seconds: float
+    """About how long one step takes."""
+    steps: int
+    """Of a visit."""
+    rows: int = 0
+    """Of a slab; 0 where tasks overlap instead."""
+    visits: int = 0
+    """That follow each other in memory."""
 
 
 def split(roots: Sequence[Node], budget: Budget, policy: Policy) -> tuple[Node, ...]:
     """Replace sweeps of many steps by chains of shorter ones, one for each visit."""
-    return rewrite(lambda node: visits(node, budget, policy) if isinstance(node, Sweep) else None, *roots)
+    return rewrite(lambda node: chain(node, budget, policy) if isinstance(node, Sweep) else None, *roots)
 
 
-def visits(node: Sweep, budget: Budget, policy: Policy) -> Node | None:
+def chain(node: Sweep, budget: Budget, policy: Policy) -> Node:
     """The chain of sweeps that stands for one."""
-    compiled = node.compiled
+    compiled = node.visit.compiled
     if compiled is None:
         compiled = policy(node.stencil.program, math.prod(node.shape) * node.steps)
-    if node.together or node.steps <= 1:
-        together = node.together or node.steps
-    else:
-        together = steps_together(node, budget)
-    number = max(1, -(-node.steps // max(1, together)))
+    way = way_for(node, budget)
+    number = max(1, -(-node.steps // max(1, way.steps)))
     edges = [k * node.steps // number for k in range(number + 1)]
-    outputs = node.stencil.outputs
-    sources = node.sources
-    held = sources[0].parts is not None  # the state is one input
-    state: tuple[Node, ...] = tuple(Part(k, sources[0]) for k in range(outputs)) if held else sources[:outputs]
-    coefficients = sources[1:] if held else sources[outputs:]
-    for lo, hi in itertools.pairwise(edges):
-        marked = hi - lo if number > 1 else 0
-        state = sweep(
-            node.stencil, node.edges, node.scalars.part(lo, hi), hi - lo, marked, compiled, *state, *coefficients
-        )
+    sources, held = node.sources, node.held
+    single = sources[0].parts is not None  # the state is one input
+    state = tuple(Part(k, sources[0]) for k in range(node.stencil.outputs)) if single else sources[:held]
+    seam: Seam | None = None
+    for k, (lo, hi) in enumerate(itertools.pairwise(edges)):
+        visit = Visit(hi - lo if number > 1 else 0, compiled)
+        if way.rows:
+            visit, seam = slab_visit(node, visit, way, k, number, seam)
+        scalars = node.scalars.part(lo, hi)
+        state = visited(node.stencil, node.edges, scalars, hi - lo, visit, *state, *sources[held:])
     last = state[0]
     return last.inputs[0] if isinstance(last, Part) else last
 
 
-def steps_together(node: Sweep, budget: Budget) -> int:
-    """The number of steps per visit that is estimated to take the least time."""
-    found = {k: seconds for k in candidates(node.steps) if (seconds := seconds_per_step(node, k, budget)) is not None}
-    return min(found, key=lambda k: (found[k], k), default=1)
+def slab_visit(
+    node: Sweep, visit: Visit, way: Way, k: int, number: int, seam: Seam | None
+) -> tuple[Visit, Seam | None]:
+    """Visit `k` of `number` through slabs, and the seam that the next one finds.
+
+    The first of those that follow each other in memory reads what is kept whole; the last of all is cut as its result
+    is wanted.
+    """
+    place = k % way.visits
+    final = k == number - 1
+    below, above = reach(node)
+    shift = -(-node.steps // number) * above
+    n = node.shape[0]
+    slabs = -(-(n + way.visits * shift) // way.rows)
+    cut = Lengths.between(min(max(j * way.rows - place * shift, 0), n) for j in range(slabs + 1))
+    ends = place == way.visits - 1
+    made = replace(
+        visit, cut=None if final else cut, seam=None if final or not place else seam, last=ends and not final
+    )
+    width = -(-node.steps // number) * (below + above)
+    return made, None if ends or final else Seam(cut, width)
+
+
+def reach(node: Sweep) -> tuple[int, int]:
+    """How far a step reads below and above along the first axis, of any field."""
+    radii = [node.stencil.radius(f, 0) for f in range(node.stencil.fields)]
+    return max(r[0] for r in radii), max(r[1] for r in radii)
+
+
+def way_for(node: Sweep, budget: Budget) -> Way:
+    """The way that is estimated to take the least time, unless the user says how many steps a visit does."""
+    if node.steps <= 1 or node.visit.together:
+        return Way(0.0, node.visit.together or node.steps)
+    ways = [*overlapping(node, budget), *slabs(node, budget)]
+    return min(ways, key=lambda way: (way.seconds, way.steps), default=Way(0.0, 1))
+
+
+# Overlapping tasks.
+
+
+def overlapping(node: Sweep, budget: Budget) -> Iterator[Way]:
+    for steps in candidates(node.steps):
+        seconds = seconds_per_step(node, steps, budget)
+        if seconds is not None:
+            yield Way(seconds, steps)
 
 
 def candidates(steps: int) -> Iterator[int]:
@@ -81,22 +142,35 @@ def seconds_per_step(node: Sweep, steps: int, budget: Budget) -> float | None:
         grid = tile([trial], trial.chunks, (), budget)
     except MemoryLimitError:
         return None
-    cells = math.prod(node.shape)
     middle = region_at(grid, number_of(grid, [len(c) // 2 for c in grid]))
     if size_of(middle) * steps > LONG and steps > 1:
         return None
-    work = redundancy(trial, grid) * cells * node.stencil.program.cost * OPERATION
-    state = cells * sum(d.itemsize for d in trial.fields)
-    rate = IN_MEMORY if 3 * state <= budget.hard else ON_DISK
-    handed = 0.0 if steps == node.steps else state * rate
+    work = redundancy(trial, middle, grid) * computing(node)
+    rate = IN_MEMORY if fits(node, budget) else ON_DISK
+    handed = 0.0 if steps == node.steps else state_nbytes(node) * rate
     return work + handed / steps
 
 
-def redundancy(node: Sweep, grid: Chunks) -> float:
-    """Updates of points that the tasks of a grid do for each one that is needed."""
-    out = region_at(grid, number_of(grid, [len(c) // 2 for c in grid]))
+def redundancy(node: Sweep, out: Region, grid: Chunks) -> float:
+    """Updates of points that a task does for each one that is needed."""
+    if count(grid) == 1:
+        return 1.0
     levels = boxes(node.stencil, node.edges, node.shape, out, node.steps)[1:]
-    return sum(map(size_of, levels)) / max(1, size_of(out) * node.steps) if count(grid) > 1 else 1.0
+    return sum(map(size_of, levels)) / max(1, size_of(out) * node.steps)
+
+
+def computing(node: Sweep) -> float:
+    """Seconds of a step without margins."""
+    return math.prod(node.shape) * node.stencil.program.cost * OPERATION
+
+
+def state_nbytes(node: Sweep) -> int:
+    return math.prod(node.shape) * sum(d.itemsize for d in node.fields)
+
+
+def fits(node: Sweep, budget: Budget) -> bool:
+    """Whether the states before and after a visit stay in memory, beside what tasks need."""
+    return 3 * state_nbytes(node) <= budget.hard
 
 
 def alone(node: Sweep, steps: int) -> Sweep:
@@ -107,6 +181,45 @@ def alone(node: Sweep, steps: int) -> Sweep:
             plain = isinstance(i, (Const, Index))
             leaves[i] = i if plain else Stored(-1 - len(leaves), 0, i.shape, i.dtype, i.parts, i.chunks)
     made: Sweep = Sweep(
-        node.stencil, node.edges, node.scalars, steps, 0, node.compiled, *(leaves[i] for i in node.inputs)
+        node.stencil, node.edges, node.scalars, steps, Visit(0, node.visit.compiled), *(leaves[i] for i in node.inputs)
     )
     return made
+
+
+# Slabs.
+
+
+def slabs(node: Sweep, budget: Budget) -> Iterator[Way]:
+    """Slabs of several heights, for a state that does not fit."""
+    n = node.shape[0]
+    if fits(node, budget) or 0 in node.split or n < 2:
+        return
+    row = state_nbytes(node) // n
+    below, above = reach(node)
+    for steps in SLAB_STEPS:
+        width = steps * (below + above)
+        trial = alone(node, steps)
+        rows = max(width, 1)
+        while rows < n and steps <= node.steps:
+            yield from slab_way(trial, node, steps, rows, row, width, budget)
+            rows *= 2
+
+
+def slab_way(trial: Sweep, node: Sweep, steps: int, rows: int, row: int, width: int, budget: Budget) -> Iterator[Way]:
+    """Slabs of so many rows, if at least two visits can follow each other in memory."""
+    middle = (node.shape[0] - rows) // 2
+    region = (range(middle, middle + rows), *whole(node.shape[1:]))
+    if size_of(region) * steps > LONG:
+        return
+    need = needs(expand(((trial, region),)))
+    at_once = budget.threads + 1
+    task = need.work + need.load
+    bodies = at_once * task + (2 * at_once + 2) * rows * row
+    visits = min(int((0.8 * budget.hard - bodies) // max(1, width * row)), -(-node.steps // steps))
+    if visits < 2:
+        return
+    levels = boxes(trial.stencil, trial.edges, trial.shape, region, steps)[1:]
+    again = sum(map(size_of, levels)) / (size_of(region) * steps)
+    to_disk = 0.0 if visits * steps >= node.steps else ON_DISK * state_nbytes(node) / (visits * steps)
+    seconds = again * computing(node) + IN_MEMORY * state_nbytes(node) / steps + to_disk
+    yield Way(seconds, steps, rows, visits)

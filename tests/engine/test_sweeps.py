@@ -12,6 +12,7 @@ import gpuarray as ga
 from gpuarray.array import NDArray
 from gpuarray.graph.node import flatten, unflatten
 from gpuarray.graph.stencil import Scalars, sweep
+from gpuarray.plan import sweeps
 from tests.engine.stencils import Case, random_case
 
 SETTINGS: list[dict[str, Any]] = [
@@ -49,6 +50,28 @@ def test_steps_per_visit(together: int) -> None:
         found = ga.compute(*lazy(case, 7, together))
         for a, b in zip(found, case.expected(), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("first", range(0, 300, 100))
+def test_slabs_that_follow_each_other(first: int, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    done = 0
+    for seed in range(first, first + 100):
+        case = random_case(seed, most=40)
+        if any(e[0][0].mode == "periodic" for e in case.edges) or not case.fields[0].size:
+            continue
+        rng = np.random.default_rng(seed)
+        radii = [case.stencil.radius(f, 0) for f in range(case.stencil.fields)]
+        below, above = max(r[0] for r in radii), max(r[1] for r in radii)
+        steps = int(rng.integers(1, 4))
+        way = sweeps.Way(0.0, steps, max(steps * (below + above), int(rng.integers(1, 9))), int(rng.integers(2, 6)))
+        monkeypatch.setattr(sweeps, "way_for", lambda node, budget, way=way: way)
+        with ga.config.set(**settings):
+            found = ga.compute(*lazy(case, 9, 0))
+        for a, b in zip(found, case.expected(), strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=f"seed {seed}, {way}, {case.stencil}, {case.edges}")
+        done += 1
+    assert done > 30
 
 
 def test_views_of_a_sweep() -> None:
