@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -110,14 +109,14 @@ def _edge(entry: Any, name: str, dtype: np.dtype[Any]) -> Edge:
         raise StencilError(f"boundary={entry!r} is no mode; write {f'{meant!r}' if meant else WAYS}")
     if isinstance(entry, np.ndarray) and entry.ndim == 0:
         entry = entry[()]
-    if isinstance(entry, (numbers.Number, np.generic)) and np.asarray(entry).dtype.kind in "biufc":
+    if isinstance(entry, (int, float, complex)) or (isinstance(entry, np.generic) and entry.dtype.kind in "biufc"):
         return Edge("constant", _value(entry, name, dtype))
     raise StencilError(f"boundary={entry!r} is no boundary; write {WAYS}")
 
 
 def _value(number: Any, name: str, dtype: np.dtype[Any]) -> Any:
     """A constant in the field's dtype. Raises StencilError where that is another number."""
-    kind = np.asarray(number).dtype.kind
+    kind = "i" if isinstance(number, int) else np.asarray(number).dtype.kind
     whole = kind in "biu" or (kind == "f" and math.isfinite(number) and float(number).is_integer())
     if dtype.kind in "biu":
         if dtype.kind == "b":
@@ -127,10 +126,13 @@ def _value(number: Any, name: str, dtype: np.dtype[Any]) -> Any:
         fits = whole and low <= int(number) <= high
         made = dtype.type(int(number)) if fits else None
     else:
-        fits = kind != "c" or dtype.kind == "c"
-        with np.errstate(all="ignore"):
-            made = np.asarray(number if fits else 0).astype(dtype)[()]
-        fits = fits and bool(np.isfinite(made) or not np.isfinite(complex(number)))
+        fits, made = kind != "c" or dtype.kind == "c", dtype.type(0)
+        try:
+            with np.errstate(all="ignore"):
+                made = np.asarray(complex(number) if kind == "c" else float(number)).astype(dtype)[()] if fits else made
+            fits = fits and bool(np.isfinite(made) or not np.isfinite(complex(number)))
+        except OverflowError:  # an integer beyond all floats
+            fits = False
     if not fits:
         raise StencilError(
             f"boundary={number!r} does not fit the field {name} of dtype {dtype}; write a number that it can hold, or "
