@@ -218,3 +218,19 @@ def test_long_programs_are_compiled() -> None:
     x: Any = np.linspace(0, 1e-3, 50)
     got = elementwise.run(program(250), (x, 0.001), x.shape)
     np.testing.assert_array_equal(got, np.array(program(250).interpret(np, x, 0.001)[0]))
+
+
+def test_a_call_asks_once_whether_it_can_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpuarray.kernels.backends.numpy import BACKEND
+
+    asked: list[Program] = []
+
+    def supported(p: Program) -> bool:
+        asked.append(p)
+        return True
+
+    monkeypatch.setattr(compile, "supported", supported)
+    x = np.arange(6.0)
+    BACKEND.reduce(program(1), "sum", (x, 2.0), (6,), ((0, 6),), compiled=True)
+    BACKEND.elementwise(program(1), (x, 2.0), (6,), compiled=True)
+    assert len(asked) == 2
