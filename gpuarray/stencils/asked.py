@@ -20,6 +20,9 @@ from gpuarray.stencils.taps import Parameter, Refused, Trace
 MARK = "<stencil>"
 """In the names of what is interpreted: lambdas that it makes ask by themselves."""
 
+CONTAINERS = (list, dict, set, bytearray, np.ndarray)
+"""What a function may change that it is given."""
+
 Thunk = Callable[[], Any]
 
 
@@ -149,6 +152,11 @@ class Answers:
             return checked(function(*alike(*args), **kwargs), f".{function.__name__}()")
         if isinstance(function, FunctionType) and MARK in function.__globals__:
             return function(*args, **kwargs)
+        chosen = [a for a in args if isinstance(a, Choice)]
+        if len(chosen) == 1 and not kwargs and not any(holds_traced(a) for a in args if a is not chosen[0]):
+            made = self.call_with_each(function, args, chosen[0])
+            if made is not None:
+                return made
         meaning = meaning_of(function)
         if meaning is not None and (unseen(args) or holds_traced(args) or holds_traced(kwargs)):
             return checked(meaning(*args, **kwargs), named(function))
@@ -158,9 +166,20 @@ class Answers:
         if structural(function, owner):
             return function(*args, **kwargs)
         args = tuple(list(a) if isinstance(a, calls.UNSEEN) else a for a in args)
-        if not (holds_traced(args) or holds_traced(kwargs)):
+        changed = (
+            self.conditional and isinstance(function, FunctionType) and any(isinstance(a, CONTAINERS) for a in args)
+        )
+        if not (holds_traced(args) or holds_traced(kwargs) or changed):
             return function(*args, **kwargs)
         return self.call_with_traced(function, args, kwargs)
+
+    def call_with_each(self, function: Any, args: tuple[Any, ...], choice: Choice) -> Any:
+        """A function of one of two Python numbers is one of two as well; None where it is not defined for both."""
+        try:
+            parts = [self.call(function, *(v if a is choice else a for a in args)) for v in (choice.yes, choice.no)]
+            return choose(choice.condition, *parts)
+        except (ArithmeticError, ValueError, Refused):
+            return None
 
     def call_with_traced(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         library = calls.of_library(function)

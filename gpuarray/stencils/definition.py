@@ -31,12 +31,17 @@ class Definition:
     fields: tuple[str, ...]
     """The parameters that must be arrays, in order."""
     bare: tuple[str, ...]
-    options: frozenset[str]
-    """Parameters whose defaults are no numbers: what is passed for them stays what it is."""
+    options: tuple[str, ...]
+    """Parameters whose defaults are no numbers: what is passed for them stays what it is, but for arrays."""
     ndim: int | None
     outputs: int | None
     radius: Radius | None
     """None where it depends on a coefficient's value."""
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The order in which parameters that are arrays are a program's fields."""
+        return self.fields + self.bare + self.options
 
 
 def define(function: FunctionType, parameters: dict[str, inspect.Parameter]) -> Definition:
@@ -144,7 +149,7 @@ def of_trace(
         sides = zip(*taps, strict=True)
         radius[name] = tuple((max(0, -min(a)), max(0, max(a))) for a in sides) or zero
     return Definition(
-        fields, bare, frozenset(options), t.ndim, len(found.values), radius if certain and not t.assumed else None
+        fields, bare, tuple(options), t.ndim, len(found.values), radius if certain and not t.assumed else None
     )
 
 
@@ -163,7 +168,7 @@ def of_text(function: FunctionType, names: tuple[str, ...], options: dict[str, A
     return Definition(
         tuple(n for n in names if n in subscripted),
         tuple(n for n in names if n not in subscripted),
-        frozenset(options),
+        tuple(options),
         counts.pop() if len(counts) == 1 else None,
         returned.pop() if len(returned) == 1 else None,
         None,

@@ -60,11 +60,8 @@ class Source:
 def source_of(function: FunctionType) -> Source:
     """The source of a function or lambda. Raises Refused where it is nowhere to be found."""
     code = function.__code__
-    linecache.checkcache(code.co_filename)
-    lines = linecache.getlines(code.co_filename, function.__globals__)
-    key = (code, "".join(lines))
     try:
-        return _parsed(key, _Held(function))
+        return _parsed((code, code.co_filename), _Held(function))
     except Refused as error:
         if error.place is None:
             error.place = f"{os.path.basename(code.co_filename)}:{code.co_firstlineno}, in {function.__name__}"
@@ -84,10 +81,11 @@ class _Held:
         return 0
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _parsed(key: tuple[CodeType, str], held: _Held) -> Source:
-    code, text = key
-    function = held.function
+    code, function = key[0], held.function
+    linecache.checkcache(code.co_filename)
+    text = "".join(linecache.getlines(code.co_filename, function.__globals__))
     found = candidates(code, _tree(text)) if text else []
     if not found:
         raise Refused(

@@ -75,7 +75,7 @@ class Stencil:
         added = inspect.Parameter("boundary", inspect.Parameter.KEYWORD_ONLY, default=boundary)
         self.__signature__ = self._signature.replace(parameters=[*parameters.values(), added])
         if boundary is not None and self._known.ndim is not None:
-            names = (*self._known.fields, *self._known.bare)
+            names = self._known.order
             self.edges(boundary, names, [np.dtype(complex)] * len(names))
 
     # What it is.
@@ -101,7 +101,7 @@ class Stencil:
 
     @property
     def radius(self) -> Radius:
-        """How far it reads: for each field, along each axis, below and above the point.
+        """How far it reads: for each field, along each axis, below and above the point (options at their defaults).
 
         Raises StencilError where that depends on the value of a coefficient.
         """
@@ -159,13 +159,15 @@ class Stencil:
                 scalars[name] = value[()] if isinstance(value, np.ndarray) and not value.ndim else value
             else:
                 arrays[name] = array
-        order = [n for n in (*self.fields, *self._known.bare, *given.arguments) if n in arrays]
+        order = [n for n in self._known.order if n in arrays]
         return Bound(self._alike({n: arrays[n] for n in order}), scalars)
 
     def _array(self, name: str, value: Any) -> NDArray | None:
         """An argument as an array; None where it is a scalar, or an option."""
-        if name in self._known.options and not isinstance(value, NDArray):
-            return None
+        if name in self._known.options:
+            table = isinstance(self._signature.parameters[name].default, (tuple, list, dict, np.ndarray))
+            if not isinstance(value, NDArray) and (table or not isinstance(value, np.ndarray)):
+                return None
         array = isinstance(value, (NDArray, np.ndarray)) and bool(value.ndim or name in self.fields)
         scalar = value is None or isinstance(value, (str, bool, int, float, complex, np.generic))
         if name in self.fields and (scalar or not getattr(value, "ndim", 1)):
@@ -255,7 +257,7 @@ class Stencil:
         return made
 
     def _built(self, dtypes: tuple[np.dtype[Any], ...], scalars: dict[str, Any], state: bool) -> tuple[Programs, bool]:
-        names = tuple(n for n in (*self.fields, *self._known.bare, *self._known.options) if n not in scalars)
+        names = tuple(n for n in self._known.order if n not in scalars)
         parameters = dict(zip(names, dtypes, strict=True))
         try:
             traced = trace(self.function, parameters, scalars)

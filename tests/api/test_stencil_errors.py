@@ -373,6 +373,18 @@ def appends_in_an_expression(u):
     return x
 
 
+def push(values):
+    values.append(2.0)  # in a helper
+    return 1
+
+
+def pushes_in_a_branch(u):
+    values = [1.0]
+    if u[0] > 0:
+        push(values)
+    return values[-1]
+
+
 def next_in_a_branch(u):
     values = itertools.count()
     if u[0] > 0:
@@ -532,6 +544,11 @@ def test_refused_when_defined(function):
         assert message.endswith(f"\n    {text}")
     assert isinstance(caught.value, GPUArrayError)
     assert isinstance(caught.value, ValueError)
+
+
+def test_a_helper_changes_nothing_in_a_branch():
+    with pytest.raises(ga.StencilError, match=r"in push: a list is changed under a condition"):
+        ga.stencil(pushes_in_a_branch)
 
 
 def test_the_line_of_a_helper_and_of_a_long_expression():

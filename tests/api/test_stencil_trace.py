@@ -517,6 +517,25 @@ def test_python_numbers_are_weak(dtype):
     assert [m.dtype for m in made] == [np.dtype(dtype), floating, floating, np.dtype(dtype)]
 
 
+def test_functions_of_chosen_numbers_are_weak():
+    f = ga.stencil(lambda u: u[0] * math.sqrt(4.0 if u[0] > 0 else 9.0) + max(1 if u[0] > 0 else 2, 1.5))
+    a = np.array([1, -1], "f4")
+    made = f(a)
+    assert made.dtype == np.float32
+    assert made.compute().tolist() == [2 + 1.5, -3 + 2]
+    undefined = ga.stencil(lambda u: u[0] * math.log(4.0 if u[0] > 0 else -9.0))
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(undefined(a).compute(), [np.log(4.0), np.nan])
+
+
+def test_options_may_be_arrays():
+    f = ga.stencil(lambda u, k=None, flag=False: u[1] if k is None else u[1] * k + (1 if flag else 0))
+    a = np.arange(4.0)
+    assert f(a, boundary=0).compute().tolist() == [1, 2, 3, 0]
+    assert f(a, 2, boundary=0).compute().tolist() == [2, 4, 6, 0]
+    assert f(a, a, a > 1, boundary=0).compute().tolist() == [0, 2, 7, 1]
+
+
 def test_numpy_scalars_are_strong():
     f = ga.stencil(lambda u, k: u[0] * k)
     x = ga.asarray(np.ones(3, "f4"))
