@@ -169,7 +169,8 @@ def _surroundings() -> bytes:
     tool = assembler()
     digest.update(f"{tool} {Path(tool).stat().st_mtime_ns if tool else 0}".encode())
     here = Path(__file__).parent
-    for path in (here / "device.py", here / "offline.py", here.parent / "scalar.py", here.parent / "philox.py"):
+    called = [here / name for name in ("device.py", "intrinsics.py", "offline.py", "positions.py")]
+    for path in (*called, here.parent / "scalar.py", here.parent / "philox.py"):
         digest.update(path.read_bytes())
     return digest.digest()
 

@@ -10,6 +10,7 @@ import functools
 import inspect
 import threading
 import types
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -89,17 +90,23 @@ _exchange: dict[tuple[Any, int], Any] = {}
 
 def shuffle_down(x: Any, distance: Any) -> Any:
     """Every thread of the block takes part."""
+    return _exchanged(x, lambda lane: lane + int(distance))
+
+
+def shuffle(x: Any, lane: Any) -> Any:
+    return _exchanged(x, lambda _: int(lane))
+
+
+def _exchanged(x: Any, other: Callable[[int], int]) -> Any:
+    """The `x` of another lane of the warp; one's own where there is none."""
     thread: Any = threading.current_thread()
-    block, me = thread.blockIdx, thread.threadIdx
-    size = thread.blockDim
-    rank = (me.z * size.y + me.y) * size.x + me.x
-    key = (block.x, block.y, block.z)
-    _exchange[key, rank] = x
+    rank = thread.thread_id
+    number = thread.shuffles = getattr(thread, "shuffles", 0) + 1
+    place = (*thread.blockIdx, number % 2)  # of two places one may be written while the other is read
+    _exchange[place, rank] = x
     thread.syncthreads()
-    other = rank + int(distance)
-    result = _exchange.get((key, other), x) if other // 32 == rank // 32 else x
-    thread.syncthreads()
-    return result
+    lane = other(rank % 32)
+    return _exchange.get((place, rank // 32 * 32 + lane), x) if lane < 32 else x
 
 
 def _math() -> Any:
@@ -122,7 +129,12 @@ def namespace() -> dict[str, Any]:
     names["cmath"] = types.SimpleNamespace(exp=np.exp, sqrt=np.sqrt)
     names |= {"load": load, "read": load, "load_vector": load_vector, "read_vector": load_vector}
     names |= {"store": store, "store_vector": store_vector, "ahead": ahead, "quotient": quotient}
-    names |= {"shuffle_down": shuffle_down, "power_of_ten": device.power_of_ten, "nextafter": np.nextafter}
+    names |= {
+        "shuffle_down": shuffle_down,
+        "shuffle": shuffle,
+        "power_of_ten": device.power_of_ten,
+        "nextafter": np.nextafter,
+    }
     for module in (scalar, philox, positions):
         own: dict[str, Any] = {**vars(module), "math": names["math"]}
         for name, function in vars(module).items():

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.kernels.program import Builder, Program
+from gpuarray.kernels.program import Affine, Builder, Program
 from gpuarray.kernels.stencils.program import MODES, Edge, StencilProgram, Tap
 
 DTYPES = ["bool", "int8", "uint8", "int16", "int32", "uint32", "int64", "uint64"]
@@ -431,6 +431,128 @@ def check_stencil_of_a_part() -> None:
     found = one_step(s, edges, [field], [(-2, 0)], np.float64(2), (30, 40), box, (True, False))
     expected = stepped(s, (edges, (30, 40), (True, False)), [field], np.float64(2), box, [(-2, 0)])
     same(found[0], expected[0])
+
+
+# Reductions
+
+
+def reduced(
+    program: Program, reduction: str, operands: list[Any], shape: tuple[int, ...], axes: tuple[int, ...]
+) -> Any:
+    """The states of the cells, by the kernels of `reduction_plan`."""
+    from gpuarray.kernels.cuda import reduction_plan
+    from gpuarray.kernels.elementwise import moving_steps
+    from gpuarray.kernels.reduce_tables import Axis
+    from gpuarray.kernels.reductions import REDUCTIONS
+
+    steps = moving_steps(program, operands, shape, ())
+    kept = [Axis(n, tuple(steps[a])) for a, n in enumerate(shape) if a not in axes]
+    plan = reduction_plan.plan(program, reduction, kept, [Axis(shape[a], tuple(steps[a])) for a in axes])
+    dtypes = REDUCTIONS[reduction].state(program.dtype_of(program.outputs[0]))
+    states = [aligned((plan.states,), d) for d in dtypes]
+    moving = [k for k, i in enumerate(program.inputs) if i.kind != "scalar"]
+    starts = [place(operands[k]) if program.inputs[k].kind == "array" else operands[k].offset for k in moving]
+    scalars = [a for k, i in enumerate(program.inputs) if i.kind == "scalar" for a in number(operands[k], i.dtype)]
+    threads = plan.threads if plan.threads[1] > 1 else (32, 1)
+    run(plan.kernel, (1,), threads, *map(place, states), *starts, *plan.steps, *plan.integers, *scalars, plan.total)
+    for merge in plan.merges:
+        merged = [aligned((merge.total,), d) for d in dtypes]
+        run(merge.kernel, (1,), (32,), *map(place, merged), *map(place, states), merge.row, merge.pieces, merge.total)
+        states = merged
+    lengths = [kept[a].length for a in plan.order]
+    back = np.argsort(plan.order)
+    return [s.reshape(lengths).transpose(back) for s in states]
+
+
+def compare_reduction(
+    program: Program, reduction: str, operands: list[Any], shape: tuple[int, ...], axes: tuple[int, ...]
+) -> None:
+    from gpuarray.kernels import reduce
+
+    found = reduced(program, reduction, operands, shape, axes)
+    cuts = tuple((0, n) if a in axes else None for a, n in enumerate(shape))
+    expected = reduce.run(program, reduction, operands, shape, cuts)
+    for f, e in zip(found, expected, strict=True):
+        same(np.ascontiguousarray(f).reshape(e.shape), e, f"{reduction} {shape} {axes}")
+
+
+def identity(dtype: str) -> Program:
+    b = Builder()
+    return b.build(b.input("array", dtype))
+
+
+def finite(shape: tuple[int, ...], dtype: Any, seed: int = 0) -> np.ndarray:
+    out = sample(shape, dtype, seed)
+    if out.dtype.kind == "f":
+        out[~np.isfinite(out)] = 0.5
+    return out
+
+
+def check_sums_have_the_bits_of_the_cpu() -> None:
+    for n in (1, 7, 15, 16, 50, 127, 128, 1000, 4096, 4097, 9000):
+        compare_reduction(identity("float64"), "sum", [finite((n,), "float64")], (n,), (0,))
+    for dtype in ("float32", "complex64", "int64", "uint64"):
+        compare_reduction(identity(dtype), "sum", [finite((5000,), dtype)], (5000,), (0,))
+    compare_reduction(identity("float64"), "prod", [finite((300,), "float64")], (300,), (0,))
+
+
+def check_many_short_segments() -> None:
+    for n, cells in ((1, 33), (5, 40), (16, 9), (60, 5), (200, 3)):
+        compare_reduction(identity("float64"), "sum", [finite((cells, n), "float64")], (cells, n), (1,))
+        compare_reduction(identity("float32"), "max", [sample((cells, n), "float32")], (cells, n), (1,))
+
+
+def check_reductions_across() -> None:
+    for n in (1, 5, 60, 200):
+        x = finite((n, 45), "float64")
+        compare_reduction(identity("float64"), "sum", [x], (n, 45), (0,))
+        compare_reduction(identity("float64"), "var", [x], (n, 45), (0,))
+    x = finite((4100, 9), "float32")
+    compare_reduction(identity("float32"), "sum", [x], (4100, 9), (0,))
+    x = finite((3, 140, 9), "float32")
+    compare_reduction(identity("float32"), "sum", [x], (3, 140, 9), (1,))
+
+
+def check_every_reduction() -> None:
+    for name in ("min", "max", "fmin", "fmax"):
+        for dtype in ("float32", "int8", "bool", "complex64"):
+            compare_reduction(identity(dtype), name, [sample((150,), dtype)], (150,), (0,))
+    for name in ("any", "all", "count_nonzero"):
+        x = aligned((3, 200), "bool")
+        x[1, 77] = x[2] = True
+        compare_reduction(identity("bool"), name, [x], (3, 200), (1,))
+    compare_reduction(identity("bool"), "any", [x], (3, 200), (0,))
+    for dtype, n in (("float32", 3), ("float64", 40), ("float64", 700)):
+        compare_reduction(identity(dtype), "var", [finite((2, n), dtype)], (2, n), (1,))
+
+
+def check_positions() -> None:
+    b = Builder()
+    program = b.build(b.input("array", "float64"), b.input("index", "int64"))
+    for n in (5, 100, 4500):
+        x = aligned((n,), "float64")
+        x[:] = np.round(finite((n,), "float64"))
+        for name in ("argmin", "argmax"):
+            compare_reduction(program, name, [x, Affine(0, (1,))], (n,), (0,))
+            if n == 100:
+                x[41] = np.nan
+                compare_reduction(program, name, [x, Affine(0, (1,))], (n,), (0,))
+
+
+def check_reductions_of_programs() -> None:
+    """A program before the reduction, a mask, broadcast operands, and several axes of which not all are reduced."""
+    b = Builder()
+    x, y, s = b.input("array", "float64"), b.input("array", "float64"), b.input("scalar", "float64")
+    value = b.step("multiply", b.step("subtract", x, y), s)
+    program = b.build(value, b.step("greater", x, y))
+    for shape, axes in (((4, 2, 60), (0, 2)), ((4, 5, 60), (1,)), ((2, 70, 65), (1, 2))):
+        operands = [finite(shape, "float64"), finite(shape[-1:], "float64", 1), 0.1]
+        for name in ("sum", "var"):
+            compare_reduction(program, name, operands, shape, axes)
+    z = finite((70, 65, 2), "float64").transpose(2, 1, 0)
+    compare_reduction(program, "sum", [z, finite((1,), "float64"), 0.1], z.shape, (1, 2))
+    z = finite((9, 3, 70), "float64").transpose(2, 1, 0)
+    compare_reduction(program, "sum", [z, finite((1,), "float64"), 0.1], z.shape, (0, 2))
 
 
 if __name__ != "__main__":
