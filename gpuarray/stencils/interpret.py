@@ -7,7 +7,6 @@ import builtins
 import inspect
 import operator
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
@@ -17,6 +16,19 @@ from gpuarray.array import NDArray
 from gpuarray.stencils.asked import Answers
 from gpuarray.stencils.calls import checked, holds_traced
 from gpuarray.stencils.choice import choose, described, is_traced
+from gpuarray.stencils.flow import (
+    BREAKS,
+    CONTINUES,
+    FAILS,
+    FALLS,
+    NOTHING,
+    RETURNS,
+    Branch,
+    Flow,
+    Returned,
+    after,
+    ends,
+)
 from gpuarray.stencils.source import Source, source_of
 from gpuarray.stencils.taps import Parameter, Refused
 
@@ -24,50 +36,6 @@ MAX_STATEMENTS = 100_000
 """Loops are unrolled; more than these never end, or should not be a stencil."""
 MAX_DEPTH = 32
 """Functions that call functions."""
-
-
-# What a block of statements ends with.
-
-
-@dataclass(frozen=True, eq=False)
-class End:
-    """It falls through, leaves or continues its loop, fails, or returns."""
-
-    how: str
-
-
-FALLS, BREAKS, CONTINUES, FAILS = End("falls through"), End("break"), End("continue"), End("raise")
-NOTHING, RETURNS = End("return None"), End("return")
-
-
-@dataclass(frozen=True, eq=False)
-class Returned:
-    value: Any
-
-
-class Branch:
-    """It ends in one of two ways, which the point decides."""
-
-    def __init__(self, condition: NDArray, yes: Flow, no: Flow) -> None:
-        self.condition, self.yes, self.no = condition, yes, no
-        self.ends = ends(yes) | ends(no)
-
-
-Flow = End | Returned | Branch
-
-
-def ends(flow: Flow) -> frozenset[End]:
-    """The ways in which a block may end."""
-    if isinstance(flow, Branch):
-        return flow.ends
-    return frozenset((RETURNS if isinstance(flow, Returned) else flow,))
-
-
-def after(flow: Flow, then: Flow) -> Flow:
-    """How two blocks end one after the other."""
-    if isinstance(flow, Branch) and FALLS in flow.ends:
-        return Branch(flow.condition, after(flow.yes, then), after(flow.no, then))
-    return then if flow is FALLS else flow
 
 
 INPLACE = {
