@@ -33,7 +33,10 @@ ROUND_BITS = np.uint64(0x4338000000000000)
 ONE_BITS = np.uint64(0x3FF0000000000000)
 SIGN_BIT = np.uint64(1 << 63)
 MANTISSA_BITS = np.uint64((1 << 52) - 1)
+EXPONENT_BITS = np.uint64(0xFFF0000000000000)
+TWICE_ONE_BITS = np.uint64(0x7FE0000000000000)
 SHIFT_1 = np.uint64(1)
+SHIFT_51 = np.uint64(51)
 SHIFT_52 = np.uint64(52)
 SHIFT_62 = np.uint64(62)
 
@@ -41,8 +44,6 @@ SHIFT_62 = np.uint64(62)
 LN2 = float.fromhex("0x1.62e42fefa39efp-1")
 LN2_TAIL = float.fromhex("0x1.abc9e3b39803fp-56")
 LOG2_E = float.fromhex("0x1.71547652b82fep+0")
-
-_UNBIAS = np.uint64(0x4338000000000000 - 8192)
 
 
 @scalar
@@ -54,8 +55,6 @@ def power_of_two(rounded: float) -> float:
 @scalar
 def scale(y: float, rounded: float) -> float:
     """``y * 2**n`` out of ``n + ROUND``, |n| < 2000: in two factors, so that only the result over- or underflows."""
-    n = float_bits(rounded) - _UNBIAS
-    half = n >> SHIFT_1
-    a = float_from_bits((half << SHIFT_52) + ONE_BITS)
-    b = float_from_bits(((n - half) << SHIFT_52) + ONE_BITS)
-    return y * a * b
+    bits = float_bits(rounded)
+    half = ((bits << SHIFT_51) & EXPONENT_BITS) + ONE_BITS  # 2**floor(n / 2)
+    return y * float_from_bits(half) * float_from_bits((bits << SHIFT_52) + TWICE_ONE_BITS - half)
