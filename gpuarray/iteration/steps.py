@@ -13,6 +13,7 @@ from gpuarray.array import NDArray, asarray
 from gpuarray.graph.stencil import Scalars, sweep
 from gpuarray.kernels.stencils.program import Edges, StencilProgram
 from gpuarray.plan.policy import policy
+from gpuarray.plan.sweeps import worth_compiling
 from gpuarray.stencils.stencil import Stencil
 
 State = tuple[NDArray, ...]
@@ -84,7 +85,7 @@ class Steps:
     def compiled(self, program: StencilProgram) -> bool:
         """Whether kernels are compiled: decided by the whole iteration, wherever it pauses."""
         size = math.prod(self.state[0].shape)
-        return policy(config.get().compile)(program.program, size * self.most)
+        return worth_compiling(program, size * self.most, policy(config.get().compile))
 
     def advance(self, state: State, lo: int, hi: int) -> State:
         """The state after step `hi` from that after step `lo`; lazy."""

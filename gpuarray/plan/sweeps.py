@@ -22,6 +22,7 @@ from gpuarray.graph.stencil import Part, Sweep, Visit, visited
 from gpuarray.graph.tails import Seam
 from gpuarray.kernels.errors import MemoryLimitError
 from gpuarray.kernels.stencils.boxes import boxes
+from gpuarray.kernels.stencils.program import StencilProgram
 from gpuarray.optimize.fuse import Policy
 from gpuarray.plan.block import expand, needs
 from gpuarray.plan.tiling import LONG, Budget, tile
@@ -30,6 +31,8 @@ OPERATION = 0.05e-9
 """Seconds of a scalar operation in a compiled sweep, about; only ratios matter."""
 IN_MEMORY, ON_DISK = 0.15e-9, 1.5e-9
 """Seconds in which a byte of the state is handed from one visit to the next: gathered, and stored once more."""
+AGAIN = 20
+"""Times that a stencil is expected to be used on as many points."""
 SLAB_STEPS = (1, 2, 3, 4, 6, 8, 12, 16)
 """Steps per visit that are tried for slabs."""
 
@@ -57,7 +60,7 @@ def chain(node: Sweep, budget: Budget, policy: Policy) -> Node:
     """The chain of sweeps that stands for one."""
     compiled = node.visit.compiled
     if compiled is None:
-        compiled = policy(node.stencil.program, math.prod(node.shape) * node.steps)
+        compiled = worth_compiling(node.stencil, math.prod(node.shape) * node.steps, policy)
     way = way_for(node, budget)
     number = max(1, -(-node.steps // max(1, way.steps)))
     edges = [k * node.steps // number for k in range(number + 1)]
@@ -73,6 +76,11 @@ def chain(node: Sweep, budget: Budget, policy: Policy) -> Node:
         state = visited(node.stencil, node.edges, scalars, hi - lo, visit, *state, *sources[held:])
     last = state[0]
     return last.inputs[0] if isinstance(last, Part) else last
+
+
+def worth_compiling(stencil: StencilProgram, points: int, policy: Policy) -> bool:
+    """Whether so many points are: a stencil is written to be used again, and its kernel stays on disk."""
+    return policy(stencil.program, points * AGAIN)
 
 
 def slab_visit(
