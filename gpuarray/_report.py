@@ -13,6 +13,7 @@ from gpuarray import _origin, config
 from gpuarray._version import __version__
 from gpuarray.cluster.host import available_memory, available_threads
 from gpuarray.cluster.sizes import format_bytes
+from gpuarray.kernels.pruning import usage
 
 _PACKAGES = ("numpy", "numba", "numba-cuda", "zarr", "h5py", "dask", "distributed", "dask-cuda", "xarray", "matplotlib")
 
@@ -96,6 +97,7 @@ def report() -> dict[str, Any]:
             "threads": settings.thread_count(),
             "spill_directory": str(settings.spill_path()),
             "cache_directory": str(settings.cache_path()),
+            "cache_nbytes": usage(settings.cache_path())[1],
         },
         "settings": {
             name: {"value": getattr(settings, name), "source": source} for name, source in config.sources().items()
@@ -116,7 +118,7 @@ def text() -> str:
         lines.append(f"  {device['name']:<17}{device['model']}, {free} free of {memory}")
     lines += ["", "limits"]
     for name, value in here["limits"].items():
-        lines.append(f"  {name:<17}{format_bytes(value) if name == 'host_memory' else value}")
+        lines.append(f"  {name:<17}{format_bytes(value) if name in ('host_memory', 'cache_nbytes') else value}")
     chosen = {name: given for name, given in here["settings"].items() if given["source"] != "default"}
     if chosen:
         lines += ["", "settings"]

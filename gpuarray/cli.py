@@ -1,4 +1,4 @@
-"""The command ``gpuarray``: what is here, a demonstration, the benchmarks."""
+"""The command ``gpuarray``: what is here, the compiled kernels, a demonstration, the benchmarks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gpuarray._version import __version__
-from gpuarray.cluster.sizes import parse_bytes
+from gpuarray.cluster.sizes import format_bytes, parse_bytes
 from gpuarray.errors import ConfigError, GPUArrayError
 
 
@@ -52,6 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(run=_info)
 
+    cache = commands.add_parser("cache", allow_abbrev=False, help="where compiled kernels are kept, and their size")
+    cache.add_argument("--clear", action="store_true", help="remove them; what is missing is compiled again")
+    cache.set_defaults(run=_cache)
+
     demo = commands.add_parser(
         "demo", allow_abbrev=False, help="compute on an array larger than the memory it may use, and draw it"
     )
@@ -82,6 +86,17 @@ def _info(options: argparse.Namespace) -> int:
     from gpuarray import _report
 
     print(json.dumps(_report.report(), indent=2) if options.json else _report.text())
+    return 0
+
+
+def _cache(options: argparse.Namespace) -> int:
+    from gpuarray import config
+    from gpuarray.kernels import pruning
+
+    folder = config.get().cache_path()
+    kernels, nbytes = pruning.clear(folder) if options.clear else pruning.usage(folder)
+    removed, many = "removed " if options.clear else "", "" if kernels == 1 else "s"
+    print(f"{removed}{kernels} kernel{many}, {format_bytes(nbytes)}, in {folder}")
     return 0
 
 

@@ -2,7 +2,8 @@
 
 `load` turns source text into a compiled function. The text is its own key: equal text, versions and CPU give the same
 module name, so processes share what they compile and an upgrade never meets an old kernel. Numba's machine code lies
-beside each module, under a checksum: a damaged file is rebuilt, not run.
+beside each module, under a checksum: a damaged file is rebuilt, not run, and one that is gone is made again
+(`gpuarray.kernels.pruning` removes what nobody uses).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from gpuarray.kernels import pruning
 
 Kernel = Callable[[int], None]
 
@@ -155,7 +158,10 @@ def _load(key: str, source: str) -> Loaded:
             kernel, fresh = _compile(key, path, source), True
         if fresh or kernel.stats.cache_misses:
             _seal(key, path)
-    except OSError:
+            pruning.prune(path.parent)
+        else:
+            pruning.mark_used(path.parent / f"{key}.sum")
+    except Exception:  # no room or no right to write, or another process removes what this one writes
         kernel = _compile(key, path, source.replace("cache=True", "cache=False"))
     return _entry(kernel)
 

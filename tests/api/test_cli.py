@@ -55,6 +55,21 @@ def test_info_as_json() -> None:
     assert report["versions"]["python"] == sys.version.split()[0]
 
 
+def test_the_cache_is_shown_and_cleared(tmp_path: Path) -> None:
+    here = {"GPUARRAY_CACHE_DIRECTORY": str(tmp_path / "cache")}
+    assert gpuarray("cache", **here).stdout == f"0 kernels, 0 B, in {tmp_path / 'cache'}\n"
+    code = "import gpuarray as ga; ga.config.set(compile='always'); x = ga.arange(1e6); print(float((x + 1).sum()))"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, **here}, check=True, stdout=subprocess.DEVNULL)
+    (tmp_path / "cache" / "other").write_text("")
+    nbytes = json.loads(gpuarray("info", "--json", **here).stdout)["limits"]["cache_nbytes"]
+    assert nbytes > 10_000
+    shown = gpuarray("cache", **here).stdout
+    assert str(tmp_path) in shown
+    assert gpuarray("cache", "--clear", **here).stdout == f"removed {shown}"
+    assert gpuarray("cache", **here).stdout.startswith("0 kernels, 0 B")
+    assert (tmp_path / "cache" / "other").exists()
+
+
 def test_bad_setting_is_one_line() -> None:
     run = gpuarray("info", GPUARRAY_DEVICE="gpu")
     assert run.returncode == 1
