@@ -62,7 +62,16 @@ __all__ = [
 
 
 class StencilError(GPUArrayError, ValueError):
-    """A stencil says what a stencil cannot, or is called with what does not fit; the message shows the line."""
+    """A stencil says what a stencil cannot, or is called with what does not fit; the message shows the line.
+
+    >>> import gpuarray as ga
+    >>> blur = ga.stencil(lambda u: (u[-1] + u[1]) / 2)
+    >>> try:
+    ...     blur([1.0, 2.0, 3.0], boundary="wrap")
+    ... except ga.StencilError as error:
+    ...     print(str(error).partition(": ")[2])
+    boundary='wrap' is no mode; write 'periodic'
+    """
 
 
 class StorageWriteError(StorageError, OSError):

@@ -23,6 +23,9 @@ MARK = "<stencil>"
 CONTAINERS = (list, dict, set, bytearray, np.ndarray)
 """What a function may change that it is given."""
 
+REFUSED = dict.fromkeys((eval, exec, compile), "write the expression itself")
+REFUSED |= dict.fromkeys((locals, globals, vars), "use the names themselves")
+
 Thunk = Callable[[], Any]
 
 
@@ -141,6 +144,8 @@ class Answers:
     def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """``function(*args, **kwargs)``"""
         function = unwrapped(function)
+        if meaning_of(function, REFUSED) is not None:
+            raise Refused(f"{function.__name__}() cannot see into a stencil; {REFUSED[function]}")
         if isinstance(function, functools.partial):
             return self.call(function.func, *function.args, *args, **{**function.keywords, **kwargs})
         owner = getattr(function, "__self__", None)
@@ -223,9 +228,9 @@ def unwrapped(function: Any) -> Any:
     return function
 
 
-def meaning_of(function: Any) -> Callable[..., Any] | None:
+def meaning_of(function: Any, meanings: dict[Any, Any] = calls.MEANINGS) -> Any:
     try:
-        return calls.MEANINGS.get(function)
+        return meanings.get(function)
     except TypeError:  # unhashable
         return None
 

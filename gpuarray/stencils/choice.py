@@ -97,6 +97,8 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "
     setattr(Choice, f"__r{_name}__", _binary(_function, True))
 for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
     setattr(Choice, f"__{_name}__", _binary(getattr(operator, f"__{_name}__"), False))
+setattr(Choice, "__divmod__", _binary(divmod, False))  # noqa: B010
+setattr(Choice, "__rdivmod__", _binary(divmod, True))  # noqa: B010
 for _name in ("neg", "pos", "invert", "abs"):
     setattr(Choice, f"__{_name}__", _unary(getattr(operator, f"__{_name}__")))
 

@@ -62,7 +62,7 @@ def define(function: FunctionType, parameters: dict[str, inspect.Parameter]) -> 
             raise
         error = refused
     except Exception as raised:  # the user's own, perhaps because a coefficient is no number yet
-        if not names:
+        if not of_text(function, names, options).bare:
             raise
         error = raised
     for sample in SAMPLES:

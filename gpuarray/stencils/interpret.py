@@ -6,6 +6,7 @@ import ast
 import builtins
 import inspect
 import operator
+import os
 from collections.abc import Iterable, Iterator
 from types import FunctionType
 from typing import Any
@@ -78,6 +79,15 @@ class Interpreter(Answers):
             self.depth -= 1
 
 
+HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+ENGINE = os.path.dirname(os.path.dirname(HERE)) + os.sep
+
+
+def is_engine(filename: str) -> bool:
+    """Whether a file is one that knows nothing of stencils: what it raises is about operands."""
+    return filename.startswith(ENGINE) and not filename.startswith(HERE)
+
+
 def outside(source: Source, function: FunctionType) -> dict[str, Any]:
     """The names that a function reads from its closure and its module."""
     found = {name: function.__globals__[name] for name in source.names if name in function.__globals__}
@@ -145,17 +155,18 @@ class Frame:
         if error is self.run.raised:
             return error
         line = getattr(at, "lineno", self.source.node.lineno)
-        trace = error.__traceback__
+        trace, innermost = error.__traceback__, ""
         while trace is not None:
             if trace.tb_frame.f_globals is self.names:
                 line = trace.tb_lineno
+            innermost = trace.tb_frame.f_code.co_filename
             trace = trace.tb_next
         made = error
         if isinstance(error, NameError):
             made = Refused(self.unknown(error.name or str(error)))
         elif isinstance(error, RecursionError):
             made = Refused("it is nested too deeply; write it with a loop, or as several stencils")
-        elif isinstance(error, TypeError):
+        elif isinstance(error, TypeError) or (isinstance(error, ValueError) and is_engine(innermost)):
             made = Refused(str(error), "dtype")
         if isinstance(made, Refused):
             made.__cause__ = error if made is not error else error.__cause__

@@ -416,6 +416,18 @@ def text_operand(u):
     return u[0] + "a"  # here
 
 
+def evaluates(u):
+    return eval("u[0]")  # here
+
+
+def names(u):
+    return locals()["u"][0]  # here
+
+
+def matrices(u):
+    return u[0] @ u[1]  # here
+
+
 def unpacks(u):
     a, b = u[0]  # here
     return a + b
@@ -514,6 +526,9 @@ WAYS = {
     length: "knows no shape of u",
     complex_floor: "floor is not defined for complex128",
     text_operand: "add is not defined for float64, str",
+    evaluates: "write the expression itself",
+    names: "use the names themselves",
+    matrices: r"use \*",
     unpacks: "cannot be unpacked into 2 names",
     unpacks_too_few: "1 values cannot be unpacked into 2 names",
     truth_in_c: "only known when the stencil runs",
@@ -599,6 +614,14 @@ def test_errors_of_dtypes_wait_for_the_call():
         f(np.ones(3), np.ones(3))
     with pytest.raises(ga.StencilError, match=r"returns 2 values and has 1 field;"):
         ga.stencil(lambda u: (u[0], u[1])).program((np.dtype(float),), {}, True)
+
+
+def test_errors_of_operands_say_where():
+    with pytest.raises(ga.StencilError, match=r"in <lambda>: integers to negative integer powers"):
+        ga.stencil(lambda u: u[0] ** -1)(np.arange(3))
+    with pytest.raises(ValueError, match="invalid literal") as caught:
+        ga.stencil(lambda u: u[0] * int("x"))
+    assert not isinstance(caught.value, ga.StencilError)
 
 
 def test_too_long():

@@ -518,7 +518,13 @@ def test_python_numbers_are_weak(dtype):
 
 
 def test_functions_of_chosen_numbers_are_weak():
-    f = ga.stencil(lambda u: u[0] * math.sqrt(4.0 if u[0] > 0 else 9.0) + max(1 if u[0] > 0 else 2, 1.5))
+    f = ga.stencil(
+        lambda u: (
+            u[0] * math.sqrt(4.0 if u[0] > 0 else 9.0)
+            + max(1 if u[0] > 0 else 2, 1.5)
+            + divmod(u[0], 1 if u[0] > 0 else 2)[1] * 0
+        )
+    )
     a = np.array([1, -1], "f4")
     made = f(a)
     assert made.dtype == np.float32
