@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,11 +21,12 @@ from gpuarray.graph.node import Node
 from gpuarray.graph.stencil import Scalars, sweep
 from gpuarray.kernels.stencils.program import Edges, StencilProgram
 from gpuarray.manipulation import broadcast_to
-from gpuarray.stencils.build import built, trace
-from gpuarray.stencils.definition import Definition, Radius, define
-from gpuarray.stencils.edges import normalize
-from gpuarray.stencils.outside import Unknown, key_of
 from gpuarray.stencils.taps import Refused, counted
+
+if TYPE_CHECKING:
+    from gpuarray.stencils.definition import Definition, Radius
+
+# The interpreter is imported where the first stencil is made: `import gpuarray` does not wait for it.
 
 KEPT = 64
 """Traces of one stencil that are remembered."""
@@ -68,6 +69,8 @@ class Stencil:
                 raise self.error(f"a stencil has no *{name}; name each of its parameters")
         if "boundary" in parameters:
             raise self.error("boundary= says what lies past the edges; give that parameter of the stencil another name")
+        from gpuarray.stencils.definition import define
+
         try:
             self._known: Definition = define(function, dict(parameters))
         except Refused as error:
@@ -204,6 +207,8 @@ class Stencil:
 
     def edges(self, boundary: Any, names: Sequence[str], dtypes: Sequence[np.dtype[Any]]) -> Edges:
         """``boundary=`` of a call, by field, axis and side; None is that of the decorator."""
+        from gpuarray.stencils.edges import normalize
+
         try:
             return normalize(self.boundary if boundary is None else boundary, names, self.ndim, dtypes)
         except StencilError as error:
@@ -239,6 +244,8 @@ class Stencil:
     def _programs(
         self, dtypes: tuple[np.dtype[Any], ...], scalars: dict[str, Any], state: bool
     ) -> tuple[Programs, bool]:
+        from gpuarray.stencils.outside import Unknown, key_of
+
         try:
             key = dtypes, key_of(scalars), state, key_of(self.function)
         except Unknown:
@@ -257,6 +264,8 @@ class Stencil:
         return made
 
     def _built(self, dtypes: tuple[np.dtype[Any], ...], scalars: dict[str, Any], state: bool) -> tuple[Programs, bool]:
+        from gpuarray.stencils.build import built, trace
+
         names = tuple(n for n in self._known.order if n not in scalars)
         parameters = dict(zip(names, dtypes, strict=True))
         try:
