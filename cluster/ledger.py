@@ -246,6 +246,25 @@ class Ledger:
             if entry.file is not None:
                 self.tiers[-1].held += entry.nbytes
 
+    def remove_run(self, number: int) -> None:
+        """Forget a run, if it is still known, and all it holds."""
+        run = self.runs.get(number)
+        if run is not None:
+            for entry in tuple(run.held.values()):
+                self.remove(entry)
+            del self.runs[number]
+
+    def inherit(self) -> None:
+        """In a child of a fork: the parent's runs do not go on here, and its files are not ours to delete."""
+        for run in self.runs.values():
+            run.tickets.clear()
+            run.open = False
+        self.moves.clear()
+        self.trash.clear()
+        self.sum_up()
+        if self.disk is not None:
+            self.disk.disown()
+
     def files(self) -> set[str]:
         """The paths of all files that are known."""
         entries = [entry for at in self.at for entry in at]

@@ -376,26 +376,13 @@ class MemoryManager(Mover):
     def _bury(self) -> None:
         """Drop what finalizers have asked for."""
         while self._orphans:
-            number = self._orphans.popleft()
-            run = self._ledger.runs.get(number)
-            if run is not None:
-                for entry in tuple(run.held.values()):
-                    self._ledger.remove(entry)
-                del self._ledger.runs[number]
+            self._ledger.remove_run(self._orphans.popleft())
 
     def _after_fork(self) -> None:
-        """In a child: the runs and threads of the parent are not here, and its files are not ours to delete."""
+        """In a child: the threads of the parent are not here."""
         self._renew_lock()
         self._waiting = 0
-        ledger = self._ledger
-        for run in ledger.runs.values():
-            run.tickets.clear()
-            run.open = False
-        ledger.moves.clear()
-        ledger.trash.clear()
-        ledger.sum_up()
-        if ledger.disk is not None:
-            ledger.disk.disown()
+        self._ledger.inherit()
 
 
 _MANAGERS: weakref.WeakSet[MemoryManager] = weakref.WeakSet()

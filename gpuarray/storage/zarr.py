@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,7 @@ from gpuarray.chunking import normalize_chunks
 from gpuarray.errors import ChunkError, IncompleteStoreError, StorageError
 from gpuarray.graph.grid import Chunks, Lengths, Shape
 from gpuarray.graph.leaves import Source
-from gpuarray.storage.common import (
-    Pending,
-    check_stored_dtype,
-    write_all,
-)
+from gpuarray.storage.common import Pending, check_stored_dtype
 from gpuarray.storage.zarr_open import is_incomplete, locate, open_array, url_options
 from gpuarray.storage.zarr_reader import ZarrReader
 from gpuarray.storage.zarr_sink import NewZarrSink
@@ -148,9 +145,7 @@ def to_zarr(
         if `chunks` are not equal along an axis.
     """
     array = asarray(x)
-    store, name = locate(store, path)
-    if isinstance(store, str) and store.endswith(".zip"):
-        raise StorageError(f"{name}: zip files are read, not written; write a folder and zip it, without compression")
+    store, name = locate_target(store, path)
     check_stored_dtype(array.dtype, name)
     side = writing_chunks(chunks, array.shape, array.dtype, array.chunks)
     given = {
@@ -162,14 +157,16 @@ def to_zarr(
     }
     sink = NewZarrSink(name, store, path or "", array.shape, array.dtype, side, shards, overwrite, given, attributes)
     sink.check(array.node)
+    write = Pending(array.node, sink, partial(from_zarr, store, path, storage_options=storage_options))
+    return write.compute() if compute else write
 
-    def stored() -> NDArray:
-        return from_zarr(store, path, storage_options=storage_options)
 
-    if not compute:
-        return Pending(array.node, sink, stored)
-    write_all([array.node], [sink])
-    return stored()
+def locate_target(store: Any, path: str | None) -> tuple[Any, str]:
+    """What `locate` returns, for a store that is written."""
+    store, name = locate(store, path)
+    if isinstance(store, str) and store.endswith(".zip"):
+        raise StorageError(f"{name}: zip files are read, not written; write a folder and zip it, without compression")
+    return store, name
 
 
 def writing_chunks(chunks: Any, shape: Shape, dtype: np.dtype[Any], own: Chunks) -> Shape:
