@@ -555,6 +555,87 @@ def check_reductions_of_programs() -> None:
     compare_reduction(program, "sum", [z, finite((1,), "float64"), 0.1], z.shape, (0, 2))
 
 
+# Several steps at once
+
+
+def compare_sweep(
+    s: StencilProgram,
+    domain: tuple[int, int],
+    modes: tuple[str, str, str, str],
+    count: int,
+    box: tuple[range, range] | None = None,
+    columns: int = 24,
+) -> None:
+    """`modes` are those of the first axis' ends, then of the last axis'."""
+    from gpuarray.kernels.cuda import stencil_code, sweep_code
+
+    dtype = s.dtypes[0]
+    first, last, left, right = modes
+    edges: Any = tuple(((Edge(first, 3), Edge(last, 4)), (Edge(left, 5), Edge(right, f))) for f in range(s.fields))  # type: ignore[arg-type]
+    none = (False, False)
+    kinds = stencil_code.modes_of(edges, none)
+    assert sweep_code.missing(s, kinds, domain) == ""
+    fields = [finite(domain, dtype, f) for f in range(s.fields)]
+    whole = tuple(range(n) for n in domain)
+    box = box or whole  # type: ignore[assignment]
+    assert box is not None
+    weights = [np.dtype(dtype).type(1 if dtype == "bool" else k % 3 - 1) for k in range(count)]
+    expected = list(fields)
+    for weight in weights:
+        expected[: s.outputs] = stepped(s, (edges, domain, none), expected, weight, whole, [(0, 0)] * s.fields)
+    kernel = sweep_code.sweep_kernel(s, kinds, count, columns)
+    outputs = [aligned(tuple(len(r) for r in box), s.dtype(j)) for j in range(s.outputs)]
+    low = (box[0].start, box[1].start)
+    places = [zero(o, low) for o in outputs] + [place(f) for f in fields]
+    moves = [a.strides[0] for a in (*outputs, *fields)]
+    constants = [
+        c
+        for f, a, side in stencil_code.constant_edges(kinds, list(range(s.outputs)))
+        for c in number(edges[f][a][side].value, dtype)
+    ]
+    scalars = [a for w in weights for a in number(w, dtype)]
+    rows = 5
+    valid = sweep_code.written(s, columns, count)
+    blocks = (-(-len(box[1]) // valid), -(-len(box[0]) // rows))
+    ends = [e for r in (*box, *whole) for e in (r.start, r.stop)]
+    run(kernel, blocks, (columns,), *places, *moves, *constants, *scalars, *domain, *ends, rows)
+    for found, e in zip(outputs, expected, strict=False):
+        same(found, np.ascontiguousarray(e[box[0].start : box[0].stop, box[1].start : box[1].stop]), f"{modes} {count}")
+
+
+def check_sweep_edges() -> None:
+    for mode in ("fixed", "constant", "nearest", "reflect", "symmetric"):
+        compare_sweep(stencil(star(2, 1), "float64"), (8, 30), (mode,) * 4, 3)
+    compare_sweep(stencil(star(2, 1), "float64"), (9, 17), ("fixed", "reflect", "constant", "nearest"), 2)
+    compare_sweep(stencil(star(2, 2), "float32"), (13, 25), ("reflect", "symmetric", "symmetric", "reflect"), 2)
+
+
+def check_sweep_stencils() -> None:
+    corners = list(itertools.product((-1, 0, 1), repeat=2))
+    for mode in ("fixed", "constant", "symmetric"):
+        compare_sweep(stencil(corners, "float64"), (7, 20), (mode,) * 4, 3)
+    compare_sweep(stencil([(0, 0), (-1, 2), (-2, 0)], "int32"), (9, 30), ("constant", "fixed", "nearest", "fixed"), 3)
+    compare_sweep(stencil(corners, "bool"), (7, 20), ("constant",) * 4, 2)
+    compare_sweep(stencil(star(2, 1), "complex64"), (7, 20), ("nearest",) * 4, 2)
+
+
+def check_sweep_of_a_part() -> None:
+    compare_sweep(stencil(star(2, 1), "float64"), (20, 40), ("fixed",) * 4, 3, (range(6, 14), range(9, 31)))
+    compare_sweep(stencil(star(2, 1), "float64"), (20, 40), ("constant",) * 4, 3, (range(0, 7), range(30, 40)))
+
+
+def check_sweep_of_several_fields() -> None:
+    b = Builder()
+    taps = (Tap(0, (0, 0)), Tap(0, (0, 1)), Tap(1, (-1, 0)), Tap(1, (0, -1)), Tap(2, (0, 0)))
+    v = [b.input("array", "float64") for _ in taps]
+    c = b.input("scalar", "float64")
+    u = b.step("add", b.step("multiply", v[4], b.step("subtract", v[1], v[0])), v[2])
+    program = b.build(u, b.step("multiply", b.step("add", v[3], u), c))
+    s = StencilProgram(program, taps, ("float64",) * 3, 2)
+    for mode in ("fixed", "constant", "symmetric"):
+        compare_sweep(s, (8, 20), (mode,) * 4, 3)
+
+
 if __name__ != "__main__":
     import pytest
 
