@@ -40,7 +40,7 @@ def iterate(
     ... def heat(u, k):
     ...     return u[0] + k * (u[1] - 2 * u[0] + u[-1])
     >>> ga.iterate(heat, ga.asarray([0.0, 0, 8, 0, 0]), steps=2, k=0.25).compute()
-    array([0. , 2. , 3. , 2. , 0. ])
+    array([0., 2., 3., 2., 0.])
 
     Lazy, unless `until`, `callback` or `checkpoint` ask for results on the way. Several steps are done per visit of a
     chunk, in and out of core, and the result is that of single steps to the last bit.

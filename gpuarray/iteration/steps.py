@@ -53,7 +53,7 @@ class Steps:
             )
         varying = {k: v for k, v in coefficients.items() if callable(v) and not isinstance(v, NDArray)}
         at_first = {**coefficients, **{k: v(0) for k, v in varying.items()}} if most else coefficients
-        bound = stencil.bind(given, at_first)
+        bound = stencil.bind((), {**dict(zip(stencil.fields, given, strict=False)), **at_first})
         fields = tuple(bound.fields.values())
         for name in varying:
             if name in bound.fields:

@@ -20,7 +20,7 @@ from gpuarray.optimize import optimize
 from gpuarray.optimize.fuse import Policy, fuse
 from gpuarray.optimize.stages import domain, groups, substitute
 from gpuarray.plan.block import Block, BlockWork, Needs, Value, expand, needs
-from gpuarray.plan.sweeps import split
+from gpuarray.plan.sweeps import CAUTION, split
 from gpuarray.plan.tiling import Budget, result_chunks, result_region, tile
 
 _numbers = itertools.count(1)
@@ -202,7 +202,17 @@ def build(
         )
     hard = limit - reserved
     budget = Budget(hard, max(1, hard // (threads + 2)), threads, in_place)
-    optimized = split(optimize(*roots), budget, policy)
+    optimized = optimize(*roots)
+    for caution in range(CAUTION if any(isinstance(n, Sweep) for n in toposort(*optimized)) else 0):
+        try:
+            return planned(split(optimized, budget, policy, caution), sinks, budget, policy, reserved)
+        except MemoryLimitError:
+            pass
+    return planned(split(optimized, budget, policy, CAUTION), sinks, budget, policy, reserved)
+
+
+def planned(optimized: Sequence[Node], sinks: Sequence[Any], budget: Budget, policy: Policy, reserved: int) -> RunPlan:
+    """The stages and tasks of a graph that is to be changed no more."""
     asked: dict[Node, list[Any]] = {}
     for node, sink in zip(optimized, sinks, strict=True):
         asked.setdefault(node, []).append(sink)

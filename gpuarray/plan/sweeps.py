@@ -35,6 +35,9 @@ AGAIN = 20
 """Times that a stencil is expected to be used on as many points."""
 SLAB_STEPS = (1, 2, 3, 4, 6, 8, 12, 16)
 """Steps per visit that are tried for slabs."""
+MOST_STEPS = (2**62, 2**62, 16, 4, 1)
+"""Steps per visit of overlapping tasks, by how careful the plan must be."""
+CAUTION = len(MOST_STEPS) - 1
 
 
 @dataclass(frozen=True)
@@ -51,17 +54,21 @@ class Way:
     """That follow each other in memory."""
 
 
-def split(roots: Sequence[Node], budget: Budget, policy: Policy) -> tuple[Node, ...]:
-    """Replace sweeps of many steps by chains of shorter ones, one for each visit."""
-    return rewrite(lambda node: chain(node, budget, policy) if isinstance(node, Sweep) else None, *roots)
+def split(roots: Sequence[Node], budget: Budget, policy: Policy, caution: int = 0) -> tuple[Node, ...]:
+    """Replace sweeps of many steps by chains of shorter ones, one for each visit.
+
+    What reads the result may need memory too, which is seen only when all is planned; the more `caution`, up to
+    `CAUTION`, the less is asked for.
+    """
+    return rewrite(lambda node: chain(node, budget, policy, caution) if isinstance(node, Sweep) else None, *roots)
 
 
-def chain(node: Sweep, budget: Budget, policy: Policy) -> Node:
+def chain(node: Sweep, budget: Budget, policy: Policy, caution: int) -> Node:
     """The chain of sweeps that stands for one."""
     compiled = node.visit.compiled
     if compiled is None:
         compiled = worth_compiling(node.stencil, math.prod(node.shape) * node.steps, policy)
-    way = way_for(node, budget)
+    way = way_for(node, budget, caution)
     number = max(1, -(-node.steps // max(1, way.steps)))
     edges = [k * node.steps // number for k in range(number + 1)]
     sources, held = node.sources, node.held
@@ -112,11 +119,13 @@ def reach(node: Sweep) -> tuple[int, int]:
     return max(r[0] for r in radii), max(r[1] for r in radii)
 
 
-def way_for(node: Sweep, budget: Budget) -> Way:
+def way_for(node: Sweep, budget: Budget, caution: int) -> Way:
     """The way that is estimated to take the least time, unless the user says how many steps a visit does."""
     if node.steps <= 1 or node.visit.together:
         return Way(0.0, node.visit.together or node.steps)
-    ways = [*overlapping(node, budget), *slabs(node, budget)]
+    ways = [way for way in overlapping(node, budget) if way.steps <= MOST_STEPS[caution]]
+    if not caution:
+        ways += slabs(node, budget)
     return min(ways, key=lambda way: (way.seconds, way.steps), default=Way(0.0, 1))
 
 

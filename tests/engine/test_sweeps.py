@@ -65,7 +65,7 @@ def test_slabs_that_follow_each_other(first: int, settings: dict[str, Any], monk
         below, above = max(r[0] for r in radii), max(r[1] for r in radii)
         steps = int(rng.integers(1, 4))
         way = sweeps.Way(0.0, steps, max(steps * (below + above), int(rng.integers(1, 9))), int(rng.integers(2, 6)))
-        monkeypatch.setattr(sweeps, "way_for", lambda node, budget, way=way: way)
+        monkeypatch.setattr(sweeps, "way_for", lambda node, budget, caution, way=way: way)
         with ga.config.set(**settings):
             found = ga.compute(*lazy(case, 9, 0))
         for a, b in zip(found, case.expected(), strict=True):
