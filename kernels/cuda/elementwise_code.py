@@ -1,8 +1,10 @@
 """The text of CUDA kernels for elementwise programs.
 
-Two forms. `contiguous` is for operands that all lie like the result, or are one number: threads move vectors of 16
-bytes, several in flight at once, which is what it takes to keep the memory of recent GPUs busy. `strided` is for all
-else. Both stride over the whole grid, so any number of blocks computes any number of elements.
+Three forms. `contiguous_kernel` is for operands that all lie like the result, or are one number: threads move vectors
+of 16 bytes, several in flight at once, which is what it takes to keep the memory of recent GPUs busy. `tiled_kernel` is
+for operands that lie along another axis than the result: a block computes squares, whose lines stay in the L1 cache
+until all of their elements are used. `strided_kernel` is for all else. All of them stride over the whole grid, so any
+number of blocks computes any number of elements.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from gpuarray.kernels.row import type_name
 from gpuarray.kernels.table import ELEMENTWISE
 
 THREADS = 256
+TILE, TILE_ROWS = 32, 8
+"""Side of a square of `tiled_kernel`, and rows of threads that compute it."""
 IN_FLIGHT = 4
 """Pieces of 16 bytes that a thread has asked for before it needs the first."""
 MOST_COPIES = {False: 32, True: 4}
@@ -191,17 +195,12 @@ def strided_kernel(program: Program, operands: Operands, axes: int, wide: bool =
     Steps are bytes for arrays, int64 if `wide` else int32, and int64 for an index. `wide` is needed from 2**31 elements
     or bytes on, from the first element of an operand to its last.
     """
-    values = _Values(program, operands)
-    word, offset = ("uint64", "int64") if wide else ("uint32", "int32")
-    scalars, fixed = values.scalars()
-    parameters = values.places()
-    moving = [(f"o{j}", False) for j in range(len(program.outputs))]
-    moving += [(f"p{k}", values.index(k)) for k in values.moving if k not in values.fixed]
-    for name, index in moving:
-        parameters += [(f"t_{name}_{a}", "int64" if index else offset) for a in range(axes)]
-    parameters += scalars + [(f"l{a}", word) for a in range(1, axes)] + [("n", word)]
+    walk = _Walk(program, operands, axes, wide)
+    word = walk.word
+    parameters, fixed = walk.parameters()
+    parameters += [(f"l{a}", word) for a in range(1, axes)] + [("n", word)]
     most = max(1, min(MOST_COPIES[is_heavy(program)], MOST_STEPS // max(1, len(program.steps))))
-    copies = min(IN_FLIGHT, most) if any(not index for _, index in moving[len(program.outputs) :]) else 1
+    copies = min(IN_FLIGHT, most) if walk.reads else 1
     thread = f"np.{word}(np.{word}(cuda.blockIdx.x) * np.{word}(cuda.blockDim.x)) + np.{word}(cuda.threadIdx.x)"
     body = [
         *fixed,
@@ -211,7 +210,11 @@ def strided_kernel(program: Program, operands: Operands, axes: int, wide: bool =
     for number in dict.fromkeys((copies, 1)):
         # never `i + step`, which may be beyond what the word holds
         body.append(f"while i < n and np.{word}(n - i) > np.{word}(step * np.{word}({number - 1})):")
-        body += indented(_elements(values, moving, axes, word, offset, number))
+        for u in range(number):
+            body.append(f"    q = np.{word}(i + np.{word}(step * np.{word}({u})))" if u else "    q = i")
+            body += indented([*walk.unravel("q", axes, "l"), *walk.read(u)])
+        for u in range(number):
+            body += indented(walk.compute(u))
         body.append(f"    if np.{word}(n - i) <= np.{word}(step * np.{word}({number})):")
         body.append("        i = n")
         body.append("    else:")
@@ -220,28 +223,99 @@ def strided_kernel(program: Program, operands: Operands, axes: int, wide: bool =
     return Kernel(text, tuple(t for _, t in parameters), THREADS, _blocks(program))
 
 
-def _elements(
-    values: _Values, moving: list[tuple[str, bool]], axes: int, word: str, offset: str, copies: int
-) -> Iterator[str]:
-    program = values.program
-    for u in range(copies):
-        yield f"q = np.{word}(i + np.{word}(step * np.{word}({u})))" if u else "q = i"
+def tiled_kernel(program: Program, operands: Operands, axes: int, wide: bool = False) -> Kernel:
+    """A kernel ``(outputs, moving inputs, their steps axis by axis, scalars, lengths of axes 0.., squares)``.
+
+    The last axis is the one along which the result lies, the one before it that of the turned operands. A square is
+    `TILE` by `TILE` elements of them, computed by ``TILE x TILE_ROWS`` threads; they are numbered like the elements.
+    """
+    walk = _Walk(program, operands, axes, wide)
+    word = walk.word
+    parameters, fixed = walk.parameters()
+    parameters += [(f"l{a}", word) for a in range(axes)] + [("n", word)]
+    rows = TILE // TILE_ROWS
+    last, turned = axes - 1, axes - 2
+    unit = f"np.{word}({TILE})"
+    inner = ["q = i"]
+    for a in (last, turned):
+        inner.append(f"w{a} = quotient(np.{word}(l{a} + np.{word}({TILE - 1})), {unit})")
+        inner.append(f"d = quotient(q, w{a})")
+        inner.append(f"b{a} = np.{word}(np.{word}(q - np.{word}(d * w{a})) * {unit})")
+        inner.append("q = d")
+    inner += walk.unravel("q", turned, "l") if turned else []
+    inner.append(f"r{last} = np.int64(b{last}) + np.int64(cuda.threadIdx.x)")
+    inner.append(f"if r{last} < np.int64(l{last}):")
+    copies = rows if MOST_STEPS // max(1, len(program.steps)) >= rows and not is_heavy(program) else 1
+    row = f"r{turned} = np.int64(b{turned}) + np.int64(cuda.threadIdx.y)"
+    if copies > 1:
+        inner.append(f"    if np.int64(b{turned}) + {TILE} <= np.int64(l{turned}):")
+        for u in range(copies):
+            inner += indented([f"{row} + {u * TILE_ROWS}", *walk.read(u)], 2)
+        for u in range(copies):
+            inner += indented(walk.compute(u), 2)
+        inner.append("    else:")
+    inner.append(f"{'    ' * (1 + (copies > 1))}for u in range({rows}):")
+    inner += indented([f"{row} + u * {TILE_ROWS}", f"if r{turned} < np.int64(l{turned}):"], 2 + (copies > 1))
+    inner += indented([*walk.read(0), *walk.compute(0)], 3 + (copies > 1))
+    body = [
+        *fixed,
+        f"i = np.{word}(cuda.blockIdx.x)",
+        "while i < n:",
+        *indented(inner),
+        f"    if np.{word}(n - i) <= np.{word}(cuda.gridDim.x):",
+        "        i = n",
+        "    else:",
+        f"        i = np.{word}(i + np.{word}(cuda.gridDim.x))",
+    ]
+    text = kernel_text(f"{_title(program)}: {axes} axes, in squares", parameters, body)
+    return Kernel(text, tuple(t for _, t in parameters), TILE * TILE_ROWS, _blocks(program))
+
+
+class _Walk:
+    """How the operands move along several axes: ``t_p0_1`` is the step of input 0 along axis 1, ``r1`` the index."""
+
+    def __init__(self, program: Program, operands: Operands, axes: int, wide: bool) -> None:
+        self.program, self.axes = program, axes
+        self.values = _Values(program, operands)
+        self.word, self.offset = ("uint64", "int64") if wide else ("uint32", "int32")
+        values = self.values
+        self.moving = [(f"o{j}", False) for j in range(len(program.outputs))]
+        self.moving += [(f"p{k}", values.index(k)) for k in values.moving if k not in values.fixed]
+        self.reads = any(not index for _, index in self.moving[len(program.outputs) :])
+
+    def parameters(self) -> tuple[list[tuple[str, str]], list[str]]:
+        scalars, fixed = self.values.scalars()
+        steps_ = [
+            (f"t_{name}_{a}", "int64" if index else self.offset)
+            for name, index in self.moving
+            for a in range(self.axes)
+        ]
+        return self.values.places() + steps_ + scalars, fixed
+
+    def unravel(self, number: str, axes: int, lengths: str) -> Iterator[str]:
+        """The indices along the first axes out of the number of an element."""
+        word = self.word
         for a in range(axes - 1, 0, -1):
-            yield f"d = quotient(q, l{a})"
-            yield f"r{a} = np.int64(np.{offset}(np.{word}(q - np.{word}(d * l{a}))))"
-            yield "q = d"
-        yield f"r0 = np.int64(np.{offset}(q))"
-        for name, _ in moving:
-            terms = " + ".join(f"r{a} * np.int64(t_{name}_{a})" for a in range(axes))
-            yield f"{name}_{u} = {terms}"
+            yield f"d = quotient({number}, {lengths}{a})"
+            yield f"r{a} = np.int64(np.{self.offset}(np.{word}({number} - np.{word}(d * {lengths}{a}))))"
+            yield f"{number} = d"
+        yield f"r0 = np.int64(np.{self.offset}({number}))"
+
+    def read(self, copy: int) -> Iterator[str]:
+        values = self.values
+        for name, _ in self.moving:
+            yield f"{name}_{copy} = " + " + ".join(f"r{a} * np.int64(t_{name}_{a})" for a in range(self.axes))
         for k in values.moving:
             if k not in values.fixed and not values.index(k):
-                place = f"ahead(p{k}, p{k}_{u})"
-                yield f"{values.name(k, f'_{u}')} = {values.read}({values.types[k]}, {place}, 0)"
-    for u in range(copies):
+                place = f"ahead(p{k}, p{k}_{copy})"
+                yield f"{values.name(k, f'_{copy}')} = {values.read}({values.types[k]}, {place}, 0)"
+
+    def compute(self, copy: int) -> Iterator[str]:
+        values = self.values
         for k in values.moving:
             if k not in values.fixed and values.index(k):
-                yield f"{values.name(k, f'_{u}')} = p{k} + p{k}_{u}"
-        yield from values.compute(f"_{u}")
-        for j, output in enumerate(program.outputs):
-            yield f"store({values.types[output]}, ahead(o{j}, o{j}_{u}), 0, {values.name(output, f'_{u}')})"
+                yield f"{values.name(k, f'_{copy}')} = p{k} + p{k}_{copy}"
+        yield from values.compute(f"_{copy}")
+        for j, output in enumerate(self.program.outputs):
+            value = values.name(output, f"_{copy}")
+            yield f"store({values.types[output]}, ahead(o{j}, o{j}_{copy}), 0, {value})"

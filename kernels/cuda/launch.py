@@ -1,24 +1,81 @@
-"""How compiled kernels are launched: arguments, grids and blocks, and the one place that calls CuPy.
+"""Launches through CuPy: a cubin from the cache becomes a module of CuPy's, with its streams, memory pool and graphs.
 
-Everything but `Function` is arithmetic that runs anywhere. Importing this module does not import CuPy.
+The one module here that needs CuPy and a GPU; importing it needs neither. It has not run on a GPU yet.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from gpuarray.kernels.cuda import calls, offline
+from gpuarray.kernels.cuda.calls import Call
+from gpuarray.kernels.cuda.offline import ENTRY, SHARED_BY_DEFAULT, Kernel
+from gpuarray.kernels.program import Program
 
-def scalar_arguments(value: Any, dtype: np.dtype[Any]) -> list[Any]:
-    """A scalar as the arguments that `scalar_code.scalar_parameters` stands for.
 
-    >>> scalar_arguments(1 + 2j, np.dtype("complex64"))
-    [np.float32(1.0), np.float32(2.0)]
-    >>> scalar_arguments(True, np.dtype(bool))
-    [np.uint8(1)]
+def capability() -> tuple[int, int]:
+    """The compute capability of CuPy's current device.
+
+    Raises ImportError without CuPy.
     """
-    value = np.asarray(value).astype(dtype)[()]
-    if dtype.kind == "c":
-        return [value.real, value.imag]
-    return [np.uint8(value)] if dtype.kind == "b" else [value]
+    import cupy
+
+    text = cupy.cuda.Device().compute_capability
+    return int(text[:-1]), int(text[-1])
+
+
+@functools.cache
+def function(kernel: Kernel, device: int) -> Any:
+    """The kernel as a function of CuPy's on a device, which is the current one; compiled if no cache has it."""
+    import cupy
+
+    found = cupy.RawModule(path=str(offline.cubin(kernel, capability()))).get_function(ENTRY)
+    if kernel.shared > SHARED_BY_DEFAULT:
+        found.max_dynamic_shared_size_bytes = kernel.shared
+    return found
+
+
+def run(launches: Sequence[Call]) -> None:
+    """Launch on CuPy's current stream; does not wait."""
+    import cupy
+
+    device = cupy.cuda.Device().id
+    for call in launches:
+        function(call.kernel, device)(call.blocks, call.threads, call.arguments, shared_mem=call.kernel.shared)
+
+
+def elementwise(program: Program, operands: Sequence[Any], outputs: Sequence[Any]) -> None:
+    """Compute a program into `outputs`, arrays of CuPy of one shape, which may be or overlap operands."""
+    import cupy
+
+    given = list(operands)
+    coherent = False
+    for k, operand in enumerate(given):
+        for out in outputs:
+            if program.inputs[k].kind == "array" and cupy.may_share_memory(operand, out):
+                same = operand.data.ptr == out.data.ptr and operand.strides == out.strides
+                if not (same and operand.shape == out.shape and operand.dtype == out.dtype):
+                    given[k] = operand.copy()
+                coherent = True
+    call = calls.elementwise(program, given, outputs, address, is_aligned, coherent)
+    if call is not None:
+        run([call])
+
+
+def address(array: Any, offset: int = 0) -> Any:
+    """`calls.Address` for arrays of CuPy."""
+    return np.uint64((array.data.ptr + offset) % (1 << 64))
+
+
+def is_aligned(array: Any) -> bool:
+    """Whether an array of CuPy begins at a multiple of 16 bytes."""
+    return bool(array.data.ptr % 16 == 0)
+
+
+def phase(array: Any, nbytes: int) -> int:
+    """`calls.Sweep.phase` for arrays of CuPy."""
+    return int(array.data.ptr % nbytes)

@@ -26,6 +26,10 @@ ENTRY = "kernel"
 """The name of the one entry of every cubin."""
 
 
+SHARED_BY_DEFAULT = 48 * 1024
+"""Bytes of shared memory that a block has without asking."""
+
+
 class CompilationError(GPUArrayError, RuntimeError):
     """CUDA's compiler or assembler refused a kernel: a defect of the generated text, or versions that do not fit."""
 

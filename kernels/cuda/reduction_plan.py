@@ -90,6 +90,11 @@ def plan(program: Program, reduction: str, kept: Sequence[Axis], reduced: Sequen
     )
 
 
+def states_of(program: Program, reduction: str) -> tuple[DType, ...]:
+    """The dtypes of the arrays of states."""
+    return REDUCTIONS[reduction].state(program.dtype_of(program.outputs[0]))
+
+
 def _merges(merges: list[Merge], reduction: str, operand: DType, states: int, row: int) -> int:
     while row > 1:
         lanes = min(32, 1 << (row - 1).bit_length())

@@ -6,18 +6,15 @@ and gives to shared memory the row that its neighbours read. The strip is wider 
 every step and side: what depends on columns beyond the strip is computed, wrong, and not written.
 
 Edges are treated where an element is read, so every step sees what the edges say of the step before it. The scheme is
-that of AN5D (Matsumura et al., CGO 2020); a step trails by one row more than it must, so that one barrier a row will do.
+that of AN5D (Matsumura et al., CGO 2020); a step trails by one row more than it must, and so one barrier a row will do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from gpuarray.kernels.cuda.offline import Kernel
+from gpuarray.kernels.cuda.offline import SHARED_BY_DEFAULT, Kernel
 from gpuarray.kernels.cuda.positions import FUNCTIONS
 from gpuarray.kernels.cuda.scalar_code import indented, kernel_text, scalar_parameters, steps
 from gpuarray.kernels.cuda.stencil_code import Modes, constant_edges, kept_widths, read_fields
@@ -25,8 +22,6 @@ from gpuarray.kernels.row import type_name
 from gpuarray.kernels.stencils.boxes import source
 from gpuarray.kernels.stencils.program import Edge, StencilProgram
 
-SHARED = 48 * 1024
-"""Shared memory that a kernel may declare; more has to be asked for at the launch."""
 WIDTHS = (512, 256)
 """Columns of a strip, the widest first that shared memory allows."""
 REGISTERS = 160
@@ -128,7 +123,7 @@ def width(stencil: StencilProgram, modes: Modes, count: int) -> int:
     below, above = _radius(stencil, 1)
     if registers > REGISTERS:
         return 0
-    fitting = (w for w in WIDTHS if per_column * w <= SHARED and registers * w <= 40000)
+    fitting = (w for w in WIDTHS if per_column * w <= SHARED_BY_DEFAULT and registers * w <= 40000)
     return next((w for w in fitting if count * (below + above) <= w // 2), 0)
 
 
@@ -342,11 +337,3 @@ def _row(d: int) -> str:
 
 def _name(column: tuple[int, str]) -> str:
     return f"col_{_row(column[0])}_{column[1]}"
-
-
-def table_of(scalars: np.ndarray[Any, Any], steps_: int) -> list[Any]:
-    """The scalars of the first steps of a sweep, in the order of the kernel's parameters."""
-    from gpuarray.kernels.cuda.launch import scalar_arguments
-
-    names = scalars.dtype.names or ()
-    return [a for step in range(steps_) for n in names for a in scalar_arguments(scalars[step][n], scalars.dtype[n])]
