@@ -95,6 +95,44 @@ def prefetch(typingctx: Any, place: Any) -> Any:
 
 
 @intrinsic
+def stream_line(typingctx: Any, place: Any, source: Any) -> Any:
+    """``stream_line(pointer, source)``: copy 64 bytes, both aligned so, past the caches: where a result is larger than
+    they are, its lines need not be read before they are written. `drain` makes them seen by others."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.VectorType(ir.IntType(64), 8).as_pointer()
+        line = builder.load(builder.bitcast(args[1], kind), align=64)
+        _annotate(builder, line, "out")
+        store = builder.store(line, builder.bitcast(args[0], kind), align=64)
+        store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+        _annotate(builder, store, "out")
+        return context.get_dummy_value()
+
+    return types.void(types.voidptr, types.voidptr), codegen
+
+
+@intrinsic
+def drain(typingctx: Any) -> Any:
+    """``drain()``: whoever sees what is written next sees what was written before."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def address(typingctx: Any, place: Any) -> Any:
+    """``address(pointer)``: a pointer as a number."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ptrtoint(args[0], ir.IntType(64))
+
+    return types.int64(types.voidptr), codegen
+
+
+@intrinsic
 def opaque(typingctx: Any, value: Any) -> Any:
     """``opaque(32)``: a number that the compiler cannot know. A short loop of known length is unrolled whole, and then
     it is not vectorised any more."""

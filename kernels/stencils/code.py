@@ -26,12 +26,15 @@ class Words:
     """Where a kernel finds what in its table of 64-bit words; positions are those of the tables of offsets.
 
     - for every axis but the last the range of the box
-    - along the last axis the range that is written, and the range in it that is computed; the rest keeps its value
+    - along the last axis the range that is written, the range in it that does not keep its value, and the range that is
+      computed in one go: in rings it begins and ends with cache lines, and what is too much is overwritten or never
+      read; where fields are read in place, it leaves out the points at the ends, whose taps are looked up one by one
     - for every axis but the last the range that is computed; rows outside keep their values
     - the address of the step's scalars, 16 bytes each
-    - for every field: the address of its first element, and of the table of offsets of every axis but the last
+    - for every field: the address of its first element, and of the table of offsets of every axis
     - for every output: the address of its first element, of the table of offsets of the first axis, the strides of the
       axes between the first and the last, how many margin elements are copied when a row is done, and their list
+    - whether the outputs are streamed: written past the caches
     """
 
     ndim: int
@@ -46,27 +49,43 @@ class Words:
         return 2 * self.ndim - 2
 
     def computed(self, axis: int) -> int:
-        return self.row + 4 + 2 * axis
+        return self.row + 6 + 2 * axis
 
     @property
     def scalars(self) -> int:
         return self.computed(self.ndim - 1)
 
     def field(self, f: int) -> int:
-        return self.scalars + 1 + f * self.ndim
+        return self.scalars + 1 + f * (self.ndim + 1)
 
     def output(self, j: int) -> int:
         return self.field(self.fields) + j * (self.ndim + 2)
 
     @property
-    def size(self) -> int:
+    def streamed(self) -> int:
         return self.output(self.outputs)
+
+    @property
+    def size(self) -> int:
+        return self.streamed + 1
 
 
 @functools.lru_cache(1024)
 def source(stencil: StencilProgram, fixed: bool) -> str:
     """The module's text; `fixed`: some points may keep their values."""
-    return module(stencil.program, _Writer(stencil, fixed))
+    text = module(stencil.program, _Writer(stencil, fixed))
+    return text.replace("\n@njit", f"\n{_FUNCTIONS}\n@njit", 1)
+
+
+_FUNCTIONS = f"""\
+from gpuarray.kernels.pointers import address, drain, stream_line
+
+@njit(inline="always")
+def place(row, offset):
+    return offset - {OUTSIDE} if offset >= {OUTSIDE} else row + offset
+"""
+PIECE = 512
+"""Elements of a row that are computed at once where outputs are streamed: a multiple of any cache line."""
 
 
 class _Writer(Writer):
@@ -82,20 +101,24 @@ class _Writer(Writer):
         self.rows_read = sorted(set(lines))
         arrays = (k for k, i in enumerate(stencil.program.inputs) if i.kind == "array")
         self.taps = dict(zip(arrays, stencil.taps, strict=True))
+        self.at_ends = False
+        """Whether the points that are being written are looked up one by one."""
 
     def lines(self) -> list[str]:
         words, text = self.places, ["prefer_wide_vectors()"]
         outer = range(self.stencil.ndim - 1)
         for a in outer:
             text += [f"lo{a} = {_word(words.box(a))}", f"hi{a} = {_word(words.box(a) + 1)}"]
-        text += [f"{name} = {_word(words.row + k)}" for k, name in enumerate(("x0", "x1", "u0", "u1"))]
+        text += [f"{name} = {_word(words.row + k)}" for k, name in enumerate(("x0", "x1", "u0", "u1", "c0", "c1"))]
         if self.fixed:
             for a in outer:
                 text += [f"klo{a} = {_word(words.computed(a))}", f"khi{a} = {_word(words.computed(a) + 1)}"]
         text += self._scalars()
+        text.append(f"streamed = {_word(words.streamed)}")
+        text += [f"h{j} = address(scratch({PIECE * size + 128}))" for j, size in enumerate(self.sizes[: words.outputs])]
         for f in sorted({f for f, _ in self.rows_read}):
             text.append(f"b{f} = {_word(words.field(f))}")
-            text += [f"t{f}_{a} = pointer({_word(words.field(f) + 1 + a)})" for a in outer]
+            text += [f"t{f}_{a} = pointer({_word(words.field(f) + 1 + a)})" for a in range(words.ndim)]
         for j in range(words.outputs):
             at = words.output(j)
             text += [f"d{j}_0 = {_word(at)}", f"g{j} = pointer({_word(at + 1)})"]
@@ -104,6 +127,7 @@ class _Writer(Writer):
         for a in outer:
             text += indent(self._axis(a), a)
         text += indent(self._points(), len(outer))
+        text += ["if streamed:", "    drain()"]
         return indent(text)
 
     def _scalars(self) -> Iterator[str]:
@@ -128,27 +152,64 @@ class _Writer(Writer):
             for name in names:  # the last axis decides
                 place = f"{name} - {OUTSIDE} if {name} >= {OUTSIDE} else ({place})"
             yield f"a{number} = {place}"
-        yield "c0 = u0"
-        yield "c1 = u1"
         if self.fixed:
-            yield "if " + " or ".join(f"i{a} < klo{a} or i{a} >= khi{a}" for a in outer) + ":"
-            yield "    c0 = x1"
-            yield "    c1 = x1"
-            for j in range(self.places.outputs):
+            yield "kept = " + " or ".join(f"i{a} < klo{a} or i{a} >= khi{a}" for a in outer)
+            yield "n = 0 if kept else c1 - c0"
+        else:
+            yield "kept = False"
+            yield "n = c1 - c0"
+        yield f"piece = {PIECE} if streamed else n"
+        yield "p0 = 0"
+        yield "while p0 < n:"
+        yield "    w = min(piece, n - p0)"
+        yield from indent(self._piece())
+        yield "    p0 += w"
+        if any(t.offset[-1] for t in self.stencil.taps):
+            yield "if not kept and (u0 < c0 or c1 < u1):"
+            yield from indent(self._ends())
+        for j in range(self.places.outputs):
+            if self.fixed:
                 yield from self._kept(j)
-        for number, (f, _) in enumerate(self.rows_read):
-            yield f"l{number} = pointer(a{number} + c0 * {self.stencil.dtype(f).itemsize})"
-        for j in range(self.places.outputs):
-            yield f"r{j} = pointer(d{j}_{self.stencil.ndim - 1} + c0 * {self.sizes[j]})"
-        yield from self._row("c1 - c0", "r")
-        for j in range(self.places.outputs):
             yield from self._margins(j)
+
+    def _piece(self) -> Iterator[str]:
+        """Some of a row, and what is streamed of it: by way of a buffer that lies to cache lines as the output does."""
+        outputs = range(self.places.outputs)
+        for number, (f, _) in enumerate(self.rows_read):
+            yield f"l{number} = pointer(a{number} + (c0 + p0) * {self.stencil.dtype(f).itemsize})"
+        for j in outputs:
+            yield f"o{j} = d{j}_{self.stencil.ndim - 1} + (c0 + p0) * {self.sizes[j]}"
+            yield f"f{j} = ((h{j} + 63) & ~63) + (o{j} & 63) if streamed else o{j}"
+            yield f"r{j} = pointer(f{j})"
+        yield from self._row("w", "r")
+        yield "if streamed:"
+        for j in outputs:
+            size = self.sizes[j]
+            yield f"    first = min(w * {size}, -o{j} & 63)"
+            yield f"    lines = (w * {size} - first) >> 6"
+            yield f"    for k in range(first // {size}):"
+            yield f"        store('out', {self.types[j]}, pointer(o{j}), k, load('out', {self.types[j]}, r{j}, k))"
+            yield "    for k in range(lines):"
+            yield f"        stream_line(pointer(o{j} + first + 64 * k), pointer(f{j} + first + 64 * k))"
+            yield f"    for k in range((first + 64 * lines) // {size}, w):"
+            yield f"        store('out', {self.types[j]}, pointer(o{j}), k, load('out', {self.types[j]}, r{j}, k))"
+
+    def _ends(self) -> Iterator[str]:
+        """The points at the ends of a row."""
+        yield "for side in range(2):"
+        yield "    x = c1 if side else u0"
+        yield "    w = (u1 if side else c0) - x"
+        for j in range(self.places.outputs):
+            yield f"    r{j} = pointer(d{j}_{self.stencil.ndim - 1} + x * {self.sizes[j]})"
+        self.at_ends = True
+        yield from indent(self._row("w", "r"))
+        self.at_ends = False
 
     def _kept(self, j: int) -> Iterator[str]:
         name = self.types[j]
         line = self.rows_read.index((j, (0,) * (self.stencil.ndim - 1)))
         yield f"e{j} = pointer(d{j}_{self.stencil.ndim - 1})"
-        for low, high in (("x0", "c0"), ("c1", "x1")):
+        for low, high in (("x0", "x1 if kept else u0"), ("x1 if kept else u1", "x1")):
             yield f"for k in range({low}, {high}):"
             yield f"    store('out', {name}, e{j}, k, load('in', {name}, pointer(a{line}), k))"
 
@@ -167,7 +228,10 @@ class _Writer(Writer):
     def _read(self, j: int, row: str) -> str:
         tap = self.taps[self.words.moving[j - self.words.outputs]]
         line = self.rows_read.index((tap.field, tap.offset[:-1]))
-        return f"load('in', {self.types[j]}, l{line}, k + ({tap.offset[-1]}))"
+        if not self.at_ends:
+            return f"load('in', {self.types[j]}, l{line}, k + ({tap.offset[-1]}))"
+        offset = f"load('in', np.int64, t{tap.field}_{self.stencil.ndim - 1}, x + k + ({tap.offset[-1]}))"
+        return f"load('in', {self.types[j]}, pointer(place(a{line}, {offset})), 0)"
 
 
 def _word(k: int) -> str:

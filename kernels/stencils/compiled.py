@@ -169,7 +169,7 @@ class _Sweep:
         needed = max((rings_nbytes(self.domain, p, steps, planes) for p, in_place in found if not in_place), default=0)
         if needed > self.rings.nbytes:
             self.tiles.clear()
-            self.rings = np.empty(needed, np.uint8)
+            self.rings = np.zeros(needed, np.uint8)  # what is computed too much must not be slow, as denormals are
         for part, in_place in found:
             rings = None if in_place else self.rings.ctypes.data
             yield Tile(self.domain, part, steps, fields, results, self.kernel.address, rings, planes)
@@ -199,19 +199,19 @@ def _part(buffer: Array, box: Box) -> Array:
 def costs(domain: Domain, box: Box) -> Costs:
     """What the plan for a box depends on."""
     s = domain.stencil
-    around = [p and not i for p, i in zip(domain.periodic, domain.images, strict=True)]
     return Costs(
         tuple(map(len, box)),
         tuple(b + a for b, a in zip(domain.below, domain.above, strict=True)),
         tuple(p and (a == 0 or i) for a, (p, i) in enumerate(zip(domain.periodic, domain.images, strict=True))),
         sum(domain.sizes[: s.outputs]),
         sum(domain.sizes[f] for f in domain.read if f >= s.outputs),
-        s.program.cost + 0 * len(around),
+        sum(domain.sizes[t.field] for t in s.taps),
+        s.program.cost,
     )
 
 
 def plan(domain: Domain, levels: Sequence[Box]) -> Plan:
-    return choose(costs(domain, levels[-1]), len(levels) - 1, cache_nbytes() // 2)
+    return choose(costs(domain, levels[-1]), len(levels) - 1, cache_nbytes() * 3 // 4)
 
 
 def visit_ends(steps: int, most: int) -> list[int]:
@@ -227,13 +227,6 @@ def rings_nbytes(domain: Domain, part: Box, steps: int, planes: int) -> int:
 
 def parts(domain: Domain, plan: Plan, box: Box, steps: int, fields: Sequence[Placed]) -> Iterator[tuple[Box, bool]]:
     """The tiles of a visit, and whether each is read in place."""
-    if steps > 1 or any(fields[f][0].strides[-1] != domain.sizes[f] for f in domain.read):
-        yield from ((part, False) for part in cut(box, plan.tile))
-        return
-    last, n = box[-1], domain.shape[-1]
-    low, high = (last.start, last.stop) if domain.images[-1] else (domain.below[-1], n - domain.above[-1])
-    low = min(max(last.start, low), last.stop)
-    high = max(low, min(last.stop, high))
-    for along, in_place in ((range(last.start, low), False), (range(low, high), True), (range(high, last.stop), False)):
-        if along:
-            yield from ((part, in_place) for part in cut((*box[:-1], along), plan.tile))
+    short = domain.shape[-1] <= domain.below[-1] + domain.above[-1]
+    apart = any(fields[f][0].strides[-1] != domain.sizes[f] for f in domain.read)
+    yield from ((part, steps == 1 and not short and not apart) for part in cut(box, plan.tile))

@@ -15,13 +15,19 @@ _STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 # Nanoseconds on one core, measured; only what they are to each other matters.
-_MEMORY = 0.06
-"""To move a byte to or from memory."""
-_CACHE = 0.02
-"""To read and write a byte of the state in the L2 cache."""
-_WORK = 0.03
-"""An addition of a program, among others in vectors."""
-_ROW = 20.0
+_IN_PLACE = 0.08
+"""To move a byte from or to memory while computing in place."""
+_COPY = 0.16
+"""To copy a byte from memory to a ring."""
+_RESULT = 0.1
+"""To move a byte of the result to memory."""
+_STORE = 0.012
+"""To write a byte of a level."""
+_TAP = 0.005
+"""To read a byte of a tap in the L2 cache."""
+_WORK = 0.015
+"""An addition of a program, in vectors."""
+_ROW = 30.0
 """To begin a row."""
 
 
@@ -38,6 +44,8 @@ class Costs:
     """Bytes of one point of the state."""
     others: int
     """Bytes of one point of the coefficients that are read."""
+    taps: int
+    """Bytes that a point reads."""
     work: float
     """`Program.cost`."""
 
@@ -117,9 +125,10 @@ def _time(costs: Costs, steps: int, tile: Sequence[int]) -> tuple[float, float]:
 
     updates = sum(points(t) for t in range(steps)) / steps
     row = lengths[-1] + steps * grows[-1] / 2
-    update = _CACHE * (costs.state + costs.others / 2) + _WORK * costs.work + _ROW / row
-    copied = points(steps) * (costs.state + costs.others)
-    memory = _MEMORY * (2 * costs.state + copied) + 2 * _CACHE * copied
+    update = _STORE * costs.state + _TAP * costs.taps + _WORK * costs.work + _ROW / row
+    if steps == 1:
+        return updates, max(update, _IN_PLACE * (2 * costs.state + costs.others)) + update / 4
+    memory = _COPY * points(steps) * (costs.state + costs.others) + _RESULT * costs.state
     return updates, updates * update + memory / steps
 
 

@@ -24,6 +24,8 @@ Array = np.ndarray[Any, Any]
 Placed = tuple[Array, tuple[int, ...]]
 """An array, and the position of its first element."""
 
+STREAMED = 32 << 20
+"""Bytes from which on results are written past the caches: those who read them find them in memory anyhow."""
 _NEVER = 1 << 60
 _APART = 192
 """Bytes from one ring to the next: cache lines, so that the same planes of all levels do not share sets of a cache."""
@@ -49,6 +51,8 @@ class Domain:
         self.below = [max(s.radius(f, a)[0] for f in range(s.fields)) for a in range(s.ndim)]
         self.above = [max(s.radius(f, a)[1] for f in range(s.fields)) for a in range(s.ndim)]
         self.kept = [kept_border(s, self.edges, a) for a in range(s.ndim)]
+        self.line = max(1, 64 // min(self.sizes[f] for f in self.read))
+        """Elements of a cache line, for the smallest of them."""
         self.words = code.Words(s.ndim, s.fields, s.outputs)
         self.periodic = [extended(s, self.edges, a, n, range(0)) and n > 0 for a, n in enumerate(self.shape)]
 
@@ -86,6 +90,8 @@ class Rings:
     """Planes of a level of the state."""
     long: int
     """Planes of a coefficient: those that any level reads."""
+    left: int
+    """The position of the first element of a row; the last level begins with a cache line."""
     pitch: int
     """Elements from row to row."""
     rows: tuple[int, ...]
@@ -97,11 +103,12 @@ class Rings:
         steps, every = len(levels) - 1, len(levels[0][0])
         back, ahead = _span(domain, images[0], levels[1][0])
         depth, long = min(back + ahead + planes, every), min(back + steps * ahead + planes, every)
-        small = min(domain.sizes[f] for f in domain.read)
-        line = max(1, 64 // small)
-        lines = -(-(len(levels[0][-1]) + domain.below[-1] + domain.above[-1]) // line)
+        line, first, last = domain.line, levels[0][-1], levels[-1][-1]
+        before = last.start - first.start + domain.below[-1] + line - 1
+        left = last.start - -(-before // line) * line
+        lines = -(-(first.stop - left) // line) + -(-domain.above[-1] // line)
         # an odd number of lines: rows one above the other must not share sets of the cache
-        return Rings(ahead, depth, long, (lines | 1) * line, tuple(map(len, levels[0][1:-1])))
+        return Rings(ahead, depth, long, left, (lines | 1) * line, tuple(map(len, levels[0][1:-1])))
 
     def nbytes(self, domain: Domain, f: int) -> int:
         """One level of a field."""
@@ -167,14 +174,12 @@ class Tile:
         )
         """The positions that tables hold."""
         self.starts = tuple(r.start for r in self.wanted)
-        self.left = first[-1].start - domain.below[-1]
-        """The position of the first element of a row, margins included."""
+        self.left, self.streamed = self.ring.left, rings is not None
         self.words = np.zeros((steps, domain.words.size), np.int64)
         self.held: list[Array] = []
         """Tables of which the words have only the addresses."""
         self._ranges()
         self._results(results)
-        self.streamed = rings is not None
         self.points = sum(math.prod(map(len, box)) for box in self.levels[1:])
         if rings is None:
             self._in_place()
@@ -198,7 +203,20 @@ class Tile:
             low, high = self._computed(last)
             begin, end = box[last].start, box[last].stop
             low = min(max(begin, low), end)
-            row[words.row : words.row + 4] = np.array([begin, end, low, max(low, min(end, high))]) - self.left
+            ends = np.array([begin, end, low, max(low, min(end, high))]) - self.left
+            row[words.row : words.row + 6] = *ends, *ends[2:]
+            line = self.domain.line
+            if not self.streamed:
+                row[words.row + 4 : words.row + 6] = np.array(self._core(last)).clip(*ends[2:])
+            elif box is not self.levels[-1]:
+                row[words.row + 4 : words.row + 6] = ends[2] // line * line, -(-ends[3] // line) * line
+
+    def _core(self, last: int) -> tuple[int, int]:
+        """The points of a row whose taps all lie in it."""
+        if self.domain.images[last]:
+            return -_NEVER, _NEVER
+        low = self.domain.below[last] - self.left
+        return low, max(low, self.domain.shape[last] - self.domain.above[last] - self.left)
 
     def _computed(self, axis: int) -> tuple[int, int]:
         """The positions that do not keep their values."""
@@ -226,7 +244,7 @@ class Tile:
                     table[p - wanted.start] = table[q - wanted.start]
             return table
 
-        row = (self.levels[0][-1], self.ring.pitch)
+        row = (self.levels[0][-1], self.left, self.ring.pitch)
         return _address(self.domain.table(("offsets", f, axis, wanted, level, images, row, key), make))
 
     def _constant(self, f: int, axis: int, side: int) -> int:
@@ -246,7 +264,9 @@ class Tile:
                         row[corner] = value(edge)
             return row
 
-        return _address(domain.table(("row", f, axis, side, along, self.images[last], self.ring.pitch), make))
+        return _address(
+            domain.table(("row", f, axis, side, along, self.left, self.images[last], self.ring.pitch), make)
+        )
 
     # Arrays
 
@@ -266,6 +286,7 @@ class Tile:
             self.held.append(table)
             self._output(row, j, base, _address(table), array.strides[1:-1])
             row[words.output(j) + words.ndim] = 0
+        row[words.streamed] = sum(a.nbytes for a, _ in results) >= STREAMED
 
     def _output(self, row: Array, j: int, base: int, table: int, strides: Sequence[int]) -> None:
         at = self.domain.words.output(j)
@@ -282,6 +303,26 @@ class Tile:
             for a, stride in enumerate(array.strides[:-1]):
                 place = lambda p, f=f, a=a, s=stride: self._index(f, a, p) * s  # noqa: E731
                 row[words.field(f) + 1 + a] = self._offsets(f, a, ("array", origin[a], stride), place)
+            row[words.field(f) + words.ndim] = self._row_offsets(f, origin[-1], array.itemsize)
+
+    def _row_offsets(self, f: int, origin: int, size: int) -> int:
+        """The address of a table of where the elements of a row stand, from its left end."""
+        last, n, along = len(self.starts) - 1, self.domain.shape[-1], self.levels[0][-1]
+        wanted = range(self.left, along.stop + self.domain.above[-1])
+
+        def make() -> Array:
+            positions = np.arange(*_ends(wanted))
+            table = (self._index(f, last, positions) - (self.left - origin)) * size
+            for p in (*range(-self.domain.below[-1], 0), *range(n, wanted.stop)) if not self.images[last] else ():
+                (q,) = elements(range(p, p + 1), n, self.domain.edges[f][last], False)
+                if p in wanted and q is None:
+                    table[p - self.left] = code.OUTSIDE + self._constant(f, last, int(p >= n))
+                elif p in wanted:
+                    table[p - self.left] = (q - self.left) * size
+            return table
+
+        key = ("along", f, wanted, origin, size, self.images[last], self.ring.pitch)
+        return _address(self.domain.table(key, make))
 
     # Rings
 
