@@ -105,6 +105,8 @@ class Writer:
 
     def lines(self) -> Iterator[str]:
         names = ("op", "x_", "z_", "first", "n", "pitch", "zpitch", "lanes", "W", "cells", "tile", "a_", "b_", "state")
+        if self.fold.across:
+            yield "prefer_wide_vectors()"
         yield "q = pointer(words)"
         for k, name in enumerate(names):
             value = f"load('a', np.int64, q, {k})"
@@ -353,10 +355,10 @@ class Writer:
                 yield f"        x{row} = ahead(x_, (r + {row} * W) * pitch)"
                 if self.second:
                     yield f"        z{row} = ahead(z_, (r + {row} * W) * zpitch)"
-            if not clear and rows > 1:  # the rows of the next block, while this one is in the cache
+            if clear and rows > 1:  # the rows of the next lane; for the second pass they are in the cache
                 yield f"        for line in range(0, cells * {self.size}, 64):"
                 for row in range(rows):
-                    yield f"            prefetch(ahead(x{row}, n * pitch + line))"
+                    yield f"            prefetch(ahead(x{row}, pitch + line))"
             yield "        for j in range(cells):"
             yield from _indent([*before, *fetch], 3)
             for row in range(rows):

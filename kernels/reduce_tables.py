@@ -24,7 +24,7 @@ CHUNK = 2048
 """Elements evaluated at once along a row."""
 AREA = 16384
 """Elements evaluated at once for a tile of cells."""
-TILE = {"direct": 512, "moments": 256, "fused": 128}
+TILE = {"direct": 512, "moments": 128, "fused": 128}
 """Cells side by side: read from where they lie, once or twice, or evaluated into a buffer."""
 
 
