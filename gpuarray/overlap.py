@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 import operator
 from collections.abc import Callable
@@ -26,6 +27,9 @@ PADDING = {
     "nearest": "edge",
 }
 """What stands past the ends, in the words of stencils and in those of `gpuarray.pad`."""
+
+TRIED = 2**20
+"""Elements of the largest block that a function is tried on to find out its dtype."""
 
 Boundary = tuple[str, Any] | None
 """A key of `PADDING` with the value of a constant; None: nothing stands past the ends."""
@@ -133,16 +137,16 @@ class Call:
         shape = getattr(made, "shape", None)
         if self.trimmed is None or shape is None:
             return made
-        expected = np.broadcast_shapes(*(b.shape for b in blocks))
-        if shape != expected:
-            raise BlockFunctionError(
-                f"map_overlap({self.__name__}) returned shape {tuple(shape)} for block {block_index}, which has shape "
-                f"{expected} with its margins; return that, or pass trim=False and return the block without them"
-            )
-        at = []
-        for k, lengths, ((lo, _), ends) in zip(block_index, self.cut, self.trimmed, strict=True):
+        at, expected = [], []
+        for k, lengths, ((lo, hi), ends) in zip(block_index, self.cut, self.trimmed, strict=True):
             start = lo if ends else min(lo, lengths.edge(k))
             at.append(slice(start, start + lengths[k]))
+            expected.append(at[-1].stop + (hi if ends else min(hi, lengths.total - lengths.edge(k + 1))))
+        if shape != tuple(expected):
+            raise BlockFunctionError(
+                f"map_overlap({self.__name__}) returned shape {tuple(shape)} for block {block_index}, which has shape "
+                f"{tuple(expected)} with its margins; return that, or pass trim=False and return the block alone"
+            )
         return made[tuple(at)]
 
 
@@ -168,10 +172,15 @@ class _Probe:
         self.__name__ = getattr(function, "__name__", repr(function))
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        wide = (
-            a if d is None else np.pad(a, d, constant_values=1) for a, d in zip(arguments, self.depths, strict=True)
-        )
+        wide = (self._widened(a, d) if d else a for a, d in zip(arguments, self.depths, strict=True))
         return self.function(*wide, **keywords)
+
+    @staticmethod
+    def _widened(block: Any, depths: Depths) -> Any:
+        size = math.prod(n + sum(d) for n, d in zip(block.shape, depths, strict=True))
+        if size > TRIED:
+            raise ValueError(f"a block of one element has {size:,} with its margins, too many to try")
+        return np.pad(block, depths, constant_values=1)
 
 
 # What users write.

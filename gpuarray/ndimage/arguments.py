@@ -86,6 +86,18 @@ def axes_of(axes: Any, ndim: int) -> tuple[int, ...]:
     return ordered_axes(axes, ndim)
 
 
+def ascending_axes(axes: Any, ndim: int) -> tuple[int, ...]:
+    """The axes that weights or a footprint lie along.
+
+    Raises ValueError for another order than the array's: SciPy takes the axes of weights in the array's order and the
+    entries of `origin` in the order of `axes`, and nobody means that.
+    """
+    named = axes_of(axes, ndim)
+    if list(named) != sorted(named):
+        raise ValueError(f"axes={axes} must be in the order of the array's; transpose the weights, sizes and origins")
+    return named
+
+
 def size_of(size: Any) -> int:
     """How many elements a filter covers along an axis."""
     try:

@@ -13,6 +13,7 @@ from gpuarray.axes import normalize_axis
 from gpuarray.elementwise import apply, cast
 from gpuarray.kernels.stencils.program import Mode
 from gpuarray.ndimage.arguments import (
+    ascending_axes,
     axes_of,
     complex_of,
     constant,
@@ -27,7 +28,7 @@ from gpuarray.ndimage.around import MAX_TAPS, Offset, depths_around, near, swept
 from gpuarray.ndimage.local import Correlation, Running
 from gpuarray.ndimage.programs import Term, averaged, curvature, weighted, weighted_complex
 
-RUNNING = 32
+RUNNING = 16
 """Elements of a mean from which sums of halves are faster than adding each."""
 
 
@@ -105,7 +106,7 @@ def correlate(
     dimensions, unknown modes and origins out of range.
     """
     x = image(input, complex=True)
-    named = axes_of(axes, x.ndim)
+    named = ascending_axes(axes, x.ndim)
     w = weights_of(weights, len(named))
     if w.dtype.kind == "c":
         w = w.conj()
@@ -132,7 +133,7 @@ def convolve(
     Arguments as in `scipy.ndimage.convolve`; `output` is a dtype. Raises as `correlate`.
     """
     x = image(input, complex=True)
-    named = axes_of(axes, x.ndim)
+    named = ascending_axes(axes, x.ndim)
     w = weights_of(weights, len(named))
     origins = [-o if n % 2 else -o - 1 for o, n in zip(sequence(origin, len(named), "origin"), w.shape, strict=True)]
     return over_axes(x, w[(slice(None, None, -1),) * w.ndim], named, output, mode, cval, origins)

@@ -14,6 +14,9 @@ from gpuarray.graph.overlap import Depths
 from gpuarray.kernels.interpreter import TILE, tiles
 from gpuarray.ndimage.around import Offset
 
+LINES = 8
+"""Lines along an axis that are worked on together at least: they may lie side by side in memory."""
+
 Tile = tuple[slice, ...]
 
 
@@ -82,12 +85,12 @@ class Running:
         others = tuple(1 if a == self.axis else n for a, n in enumerate(shape))
         for start in range(0, shape[self.axis], step):
             along = slice(start, min(start + step, shape[self.axis]))
-            for tile in tiles(others, max(1, 8 * TILE // (step + self.length))):
+            for tile in tiles(others, max(LINES, TILE // (step + self.length))):
                 yield (*tile[: self.axis], along, *tile[self.axis + 1 :])
 
     def workspace(self, shape: Shape) -> int:
         step = min(shape[self.axis], 4 * self.length) + self.length
-        return 4 * max(8 * TILE, step) * np.dtype(self.wide).itemsize
+        return 4 * max(TILE, LINES * step) * np.dtype(self.wide).itemsize
 
     def __call__(self, backend: Any, padded: Any, out: Any) -> None:
         xp, wide = backend.xp, np.dtype(self.wide)
@@ -165,7 +168,7 @@ class Rank:
     @property
     def _points(self) -> int:
         """Points that are worked out at once."""
-        return max(1, 8 * TILE // len(self.offsets))
+        return max(1, 4 * TILE // len(self.offsets))
 
     def workspace(self, shape: Shape) -> int:
         return 3 * self._points * len(self.offsets) * 8

@@ -9,7 +9,16 @@ import numpy as np
 
 from gpuarray.array import NDArray
 from gpuarray.axes import normalize_axis
-from gpuarray.ndimage.arguments import axes_of, constant, image, modes_of, output_dtype, sequence, size_of, start_of
+from gpuarray.ndimage.arguments import (
+    ascending_axes,
+    constant,
+    image,
+    modes_of,
+    output_dtype,
+    sequence,
+    size_of,
+    start_of,
+)
 from gpuarray.ndimage.around import MAX_TAPS, Offset, depths_around, near, swept, unfiltered
 from gpuarray.ndimage.linear import one_by_one, per_axis
 from gpuarray.ndimage.local import Fold, Rank, Running
@@ -205,7 +214,7 @@ def extremum(
     dtype = output_dtype(output, x.dtype)
     if footprint is not None:
         covered = np.asarray(footprint, dtype=bool)
-        if not covered.all() or covered.ndim != len(axes_of(axes, x.ndim)) or not covered.size:
+        if not covered.all() or covered.ndim != len(ascending_axes(axes, x.ndim)) or not covered.size:
             x, offsets, modes = _footprint(x, size, covered, mode, origin, axes)
             return of_offsets(op, x, offsets, modes, cval, dtype)
         _one_of(size, footprint)
@@ -245,7 +254,7 @@ def _footprint(
 ) -> tuple[NDArray, list[Offset], list[Any]]:
     """The array, the offsets of the elements that a filter covers, and what stands past the ends."""
     x = image(input)
-    named = axes_of(axes, x.ndim)
+    named = ascending_axes(axes, x.ndim)
     _one_of(size, footprint)
     if footprint is None:
         if size is None:

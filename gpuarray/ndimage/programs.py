@@ -1,4 +1,7 @@
-"""The programs of the filters. Weights are scalar inputs, so one kernel serves all filters of a shape."""
+"""The programs of the filters. Weights are scalar inputs, so one kernel serves all filters of a shape.
+
+Elements are converted where they are used, one after another: an interpreter then holds few of them at a time.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,13 @@ Term = tuple[int, int, int]
 def weighted(dtype: np.dtype[Any], taps: int, terms: tuple[Term, ...], output: np.dtype[Any]) -> Program:
     """The sum of terms, each times its weight, in double precision, in the order given."""
     b = Builder()
-    read = [b.cast(b.input("array", dtype), np.float64) for _ in range(taps)]
+    read = [b.input("array", dtype) for _ in range(taps)]
     weights = [b.input("scalar", np.float64) for _ in terms]
     total: int | None = None
     for (first, second, sign), weight in zip(terms, weights, strict=True):
-        value = read[first]
+        value = b.cast(read[first], np.float64)
         if sign:
-            value = b.step("add" if sign > 0 else "subtract", value, read[second])
+            value = b.step("add" if sign > 0 else "subtract", value, b.cast(read[second], np.float64))
         total = added(b, total, b.step("multiply", value, weight))
     assert total is not None
     return b.build(b.cast(total, output))
@@ -68,8 +71,11 @@ def averaged(dtype: np.dtype[Any], taps: int, output: np.dtype[Any]) -> Program:
     """The sum of taps, divided by a scalar."""
     b = Builder()
     wide = np.dtype(np.complex128 if dtype.kind == "c" else np.float64)
-    read = [b.cast(b.input("array", dtype), wide) for _ in range(taps)]
-    total = functools.reduce(lambda x, y: b.step("add", x, y), read)
+    read = [b.input("array", dtype) for _ in range(taps)]
+    total: int | None = None
+    for tap in read:
+        total = added(b, total, b.cast(tap, wide))
+    assert total is not None
     return b.build(b.cast(b.step("divide", total, b.input("scalar", np.float64)), output))
 
 
@@ -80,11 +86,12 @@ def curvature(dtype: np.dtype[Any], axes: int, output: np.dtype[Any]) -> Program
     The taps are the point itself, then those before and after it along each axis.
     """
     b = Builder()
-    read = [b.cast(b.input("array", dtype), np.float64) for _ in range(1 + 2 * axes)]
-    here = b.step("multiply", read[0], b.input("scalar", np.float64))
+    read = [b.input("array", dtype) for _ in range(1 + 2 * axes)]
+    here = b.step("multiply", b.cast(read[0], np.float64), b.input("scalar", np.float64))
     total: int | None = None
     for k in range(axes):
-        along = b.step("add", here, b.step("add", read[1 + 2 * k], read[2 + 2 * k]))
+        before, after = (b.cast(read[1 + 2 * k + side], np.float64) for side in (0, 1))
+        along = b.step("add", here, b.step("add", before, after))
         total = added(b, total, b.cast(along, output))
     assert total is not None
     return b.build(b.cast(total, output))
