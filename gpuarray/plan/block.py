@@ -13,11 +13,14 @@ from gpuarray.graph.leaves import Const, Source, Stored
 from gpuarray.graph.move import Concat, Rechunk
 from gpuarray.graph.node import Node
 from gpuarray.graph.overlap import Windows
+from gpuarray.graph.scan import Scan
 from gpuarray.graph.select import VIEW, Select
 from gpuarray.graph.stencil import Part, Sweep
 
 Value = tuple[Node, Region]
 """A node's result over a region."""
+IN_PLACE = (Fused, Scan, Sweep)
+"""Nodes that can write their result to memory they are given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,8 @@ def needs(block: Block, into: frozenset[Value] = frozenset()) -> Needs:
             inputs.update(parts)
             size[value] = node.nbytes(region) if len(parts) > 1 else 0
         else:
-            size[value] = 0 if is_view(node, block.values[value]) or value in into else node.nbytes(region)
+            elsewhere = is_view(node, block.values[value]) or (value in into and isinstance(node, IN_PLACE))
+            size[value] = 0 if elsewhere else node.nbytes(region)
         extra = node.workspace(region)
         if value in block.stepped:
             extra += _pieces_needs(node, region, inputs)
@@ -186,7 +190,7 @@ def compute(
             done[value] = gather(node, region, backend, chunks)
         elif value in block.stepped:
             done[value] = _accumulate(node, region, backend, chunks)
-        elif into and value in into and isinstance(node, (Fused, Sweep)):
+        elif into and value in into and isinstance(node, IN_PLACE):
             done[value] = node.evaluate(backend, region, *(done[i] for i in inputs), into=into[value])
         else:
             done[value] = node.evaluate(backend, region, *(done[i] for i in inputs))

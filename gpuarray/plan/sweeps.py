@@ -15,8 +15,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from gpuarray.graph.grid import Chunks, Lengths, Region, count, number_of, region_at, size_of, whole
-from gpuarray.graph.leaves import Const, Index, Stored
+from gpuarray.graph.grid import Lengths, Region, count, number_of, one_chunk, region_at, size_of, whole
+from gpuarray.graph.leaves import Const, Index, Source, Stored
 from gpuarray.graph.node import Node, rewrite
 from gpuarray.graph.stencil import Part, Sweep, Visit, visited
 from gpuarray.graph.tails import Seam
@@ -27,14 +27,14 @@ from gpuarray.optimize.fuse import Policy
 from gpuarray.plan.block import expand, needs
 from gpuarray.plan.tiling import LONG, Budget, tile
 
-OPERATION = 0.05e-9
+OPERATION = 0.09e-9
 """Seconds of a scalar operation in a compiled sweep, about; only ratios matter."""
-IN_MEMORY, ON_DISK = 0.15e-9, 1.5e-9
+IN_MEMORY, ON_DISK = 0.3e-9, 1.5e-9
 """Seconds in which a byte of the state is handed from one visit to the next: gathered, and stored once more."""
+SMALL = 2**20
+"""Elements of a state that is not cut for the sake of more tasks."""
 AGAIN = 20
 """Times that a stencil is expected to be used on as many points."""
-SLAB_STEPS = (1, 2, 3, 4, 6, 8, 12, 16)
-"""Steps per visit that are tried for slabs."""
 MOST_STEPS = (2**62, 2**62, 16, 4, 1)
 """Steps per visit of overlapping tasks, by how careful the plan must be."""
 CAUTION = len(MOST_STEPS) - 1
@@ -103,7 +103,7 @@ def slab_visit(
     below, above = reach(node)
     shift = -(-node.steps // number) * above
     n = node.shape[0]
-    slabs = -(-(n + way.visits * shift) // way.rows)
+    slabs = -(-(n + (way.visits - 1) * shift) // way.rows)
     cut = Lengths.between(min(max(j * way.rows - place * shift, 0), n) for j in range(slabs + 1))
     ends = place == way.visits - 1
     made = replace(
@@ -120,23 +120,15 @@ def reach(node: Sweep) -> tuple[int, int]:
 
 
 def way_for(node: Sweep, budget: Budget, caution: int) -> Way:
-    """The way that is estimated to take the least time, unless the user says how many steps a visit does."""
-    if node.steps <= 1 or node.visit.together:
-        return Way(0.0, node.visit.together or node.steps)
-    ways = [way for way in overlapping(node, budget) if way.steps <= MOST_STEPS[caution]]
-    if not caution:
-        ways += slabs(node, budget)
-    return min(ways, key=lambda way: (way.seconds, way.steps), default=Way(0.0, 1))
-
-
-# Overlapping tasks.
-
-
-def overlapping(node: Sweep, budget: Budget) -> Iterator[Way]:
-    for steps in candidates(node.steps):
-        seconds = seconds_per_step(node, steps, budget)
-        if seconds is not None:
-            yield Way(seconds, steps)
+    """The way that is estimated to take the least time, of those with the steps per visit that the user wants."""
+    asked = node.visit.together
+    if node.steps <= 1:
+        return Way(0.0, node.steps)
+    choices = [asked] if asked else [k for k in candidates(node.steps) if k <= MOST_STEPS[caution]]
+    ways = list(as_tiled(node, budget, choices))
+    if math.prod(node.shape) > SMALL and 0 not in node.split:
+        ways += [way for way in in_rows(node, budget, choices) if way.visits <= 1 or not caution]
+    return min(ways, key=lambda way: (way.seconds, way.steps), default=Way(0.0, asked or 1))
 
 
 def candidates(steps: int) -> Iterator[int]:
@@ -150,30 +142,7 @@ def candidates(steps: int) -> Iterator[int]:
     yield steps
 
 
-def seconds_per_step(node: Sweep, steps: int, budget: Budget) -> float | None:
-    """About how long one step takes when so many are done per visit; None where that does not fit, or takes too long
-    for one task.
-    """
-    trial = alone(node, steps)
-    try:
-        grid = tile([trial], trial.chunks, (), budget)
-    except MemoryLimitError:
-        return None
-    middle = region_at(grid, number_of(grid, [len(c) // 2 for c in grid]))
-    if size_of(middle) * steps > LONG and steps > 1:
-        return None
-    work = redundancy(trial, middle, grid) * computing(node)
-    rate = IN_MEMORY if fits(node, budget) else ON_DISK
-    handed = 0.0 if steps == node.steps else state_nbytes(node) * rate
-    return work + handed / steps
-
-
-def redundancy(node: Sweep, out: Region, grid: Chunks) -> float:
-    """Updates of points that a task does for each one that is needed."""
-    if count(grid) == 1:
-        return 1.0
-    levels = boxes(node.stencil, node.edges, node.shape, out, node.steps)[1:]
-    return sum(map(size_of, levels)) / max(1, size_of(out) * node.steps)
+# What a step costs.
 
 
 def computing(node: Sweep) -> float:
@@ -190,53 +159,96 @@ def fits(node: Sweep, budget: Budget) -> bool:
     return 3 * state_nbytes(node) <= budget.hard
 
 
-def alone(node: Sweep, steps: int) -> Sweep:
-    """A sweep of so many steps over results of earlier stages."""
-    leaves: dict[Node, Node] = {}
-    for i in node.inputs:
-        if i not in leaves:
-            plain = isinstance(i, (Const, Index))
-            leaves[i] = i if plain else Stored(-1 - len(leaves), 0, i.shape, i.dtype, i.parts, i.chunks)
-    made: Sweep = Sweep(
-        node.stencil, node.edges, node.scalars, steps, Visit(0, node.visit.compiled), *(leaves[i] for i in node.inputs)
-    )
+def redundancy(node: Sweep, out: Region) -> float:
+    """Updates of points that a task does for each one that is needed."""
+    levels = boxes(node.stencil, node.edges, node.shape, out, node.steps)[1:]
+    return sum(map(size_of, levels)) / max(1, size_of(out) * node.steps)
+
+
+def reading(node: Sweep, steps: int, out: Region) -> float:
+    """Seconds in which the first visit reads its files, if all its tasks read as much as one."""
+    first = shortened(node, steps, node.inputs)
+    read = 0
+    for source, region in expand(((first, out),)).sources():
+        assert isinstance(source, Source)
+        if not source.reader.in_memory:
+            read += source.reader.disk_nbytes(region)
+    return read * math.prod(node.shape) / max(1, size_of(out)) * ON_DISK / 2
+
+
+def shortened(node: Sweep, steps: int, inputs: Sequence[Node]) -> Sweep:
+    """So many of its steps, on these inputs."""
+    made: Sweep = Sweep(node.stencil, node.edges, node.scalars, steps, Visit(0, node.visit.compiled), *inputs)
     return made
 
 
-# Slabs.
+def alone(node: Sweep, steps: int, rows: int = 0) -> Sweep:
+    """A sweep of so many steps over results of earlier stages, the state cut into slabs of so many rows."""
+    leaves: dict[Node, Node] = {}
+    slabs = (Lengths.regular(node.shape[0], rows), *one_chunk(node.shape[1:])) if rows else None
+    every = 2 ** len(node.split)
+    for k, i in enumerate(node.inputs):
+        if i not in leaves:
+            cut = slabs if slabs and k < node.held * every else i.chunks
+            plain = isinstance(i, (Const, Index))
+            leaves[i] = i if plain else Stored(-1 - len(leaves), 0, i.shape, i.dtype, i.parts, cut)
+    return shortened(node, steps, [leaves[i] for i in node.inputs])
 
 
-def slabs(node: Sweep, budget: Budget) -> Iterator[Way]:
-    """Slabs of several heights, for a state that does not fit."""
-    n = node.shape[0]
-    if fits(node, budget) or 0 in node.split or n < 2:
-        return
-    row = state_nbytes(node) // n
-    below, above = reach(node)
-    for steps in SLAB_STEPS:
-        width = steps * (below + above)
+# The ways.
+
+
+def as_tiled(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Way]:
+    """Tasks that overlap, cut as those of any other stage."""
+    for steps in choices:
         trial = alone(node, steps)
-        rows = max(width, 1)
-        while rows < n and steps <= node.steps:
-            yield from slab_way(trial, node, steps, rows, row, width, budget)
+        try:
+            grid = tile([trial], trial.chunks, (), budget)
+        except MemoryLimitError:
+            continue
+        out = region_at(grid, number_of(grid, [len(c) // 2 for c in grid]))
+        if size_of(out) * steps > LONG and steps > 1:
+            continue
+        again = redundancy(trial, out) if count(grid) > 1 else 1.0
+        yield Way(seconds(node, budget, steps, out, again, count(grid), steps), steps)
+
+
+def in_rows(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Way]:
+    """Tasks that are slabs of rows: overlapping, and following each other in memory."""
+    n = node.shape[0]
+    row = state_nbytes(node) // max(1, n)
+    below, above = reach(node)
+    for steps in choices:
+        width = steps * (below + above)
+        rows = max(width, SMALL // 4 // max(1, math.prod(node.shape[1:])), 1)
+        while rows < n:
+            middle = (n - rows) // 2
+            out = (range(middle, middle + rows), *whole(node.shape[1:]))
+            if size_of(out) * steps > LONG:
+                break
+            trial = alone(node, steps, rows)
+            need = needs(expand(((trial, out),)))
+            again, tasks = redundancy(trial, out), -(-n // rows)
+            if budget.threads * (need.total + rows * row) <= 0.9 * budget.hard:
+                yield Way(seconds(node, budget, steps, out, again, tasks, steps), steps, rows, 1)
+            if not fits(node, budget):
+                held = (budget.threads + 1) * (need.work + need.load + 2 * rows * row) + 2 * rows * row
+                visits = min(int((0.8 * budget.hard - held) // max(1, width * row)), -(-node.steps // steps))
+                if visits >= 2:
+                    time = seconds(node, budget, steps, out, again, tasks, visits * steps)
+                    yield Way(time, steps, rows, visits)
             rows *= 2
 
 
-def slab_way(trial: Sweep, node: Sweep, steps: int, rows: int, row: int, width: int, budget: Budget) -> Iterator[Way]:
-    """Slabs of so many rows, if at least two visits can follow each other in memory."""
-    middle = (node.shape[0] - rows) // 2
-    region = (range(middle, middle + rows), *whole(node.shape[1:]))
-    if size_of(region) * steps > LONG:
-        return
-    need = needs(expand(((trial, region),)))
-    at_once = budget.threads + 1
-    task = need.work + need.load
-    bodies = at_once * task + (2 * at_once + 2) * rows * row
-    visits = min(int((0.8 * budget.hard - bodies) // max(1, width * row)), -(-node.steps // steps))
-    if visits < 2:
-        return
-    levels = boxes(trial.stencil, trial.edges, trial.shape, region, steps)[1:]
-    again = sum(map(size_of, levels)) / (size_of(region) * steps)
-    to_disk = 0.0 if visits * steps >= node.steps else ON_DISK * state_nbytes(node) / (visits * steps)
-    seconds = again * computing(node) + IN_MEMORY * state_nbytes(node) / steps + to_disk
-    yield Way(seconds, steps, rows, visits)
+def seconds(node: Sweep, budget: Budget, steps: int, out: Region, again: float, tasks: int, between: int) -> float:
+    """About how long one step takes: computing, with `again` for the margins and threads that have nothing to do, and
+    handing the state on after every visit, and to disk after every `between` steps where it does not fit.
+    """
+    busy = tasks / (-(-tasks // budget.threads) * budget.threads)
+    state = state_nbytes(node)
+    spent = again / busy * computing(node) / budget.threads
+    if steps < node.steps:
+        spent += state * IN_MEMORY / steps
+    if between < node.steps and not fits(node, budget):
+        spent += state * ON_DISK / between
+    return spent + reading(node, steps, out) / node.steps

@@ -7,6 +7,7 @@ large ones are split until a task fits its share of the memory limit and every t
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ LONG = 2**29
 """Elements above which a task is split, though it needs no memory: Ctrl-C and the progress bar wait for tasks."""
 MOST = 10_000
 """Tasks that are looked at one by one before a run."""
-UNEVEN = (Concat, Reshape, Compress, Scatter, Sweep)
+UNEVEN = (Concat, Reshape, Compress, Scatter)
 """Nodes whose inputs' regions are not the same size everywhere; so are views through index arrays."""
 PER_THREAD = 4
 """Tasks per thread that work is split into where it is large enough, so that threads finish together."""
@@ -301,14 +302,26 @@ def largest_task(grid: Chunks) -> int:
     return number
 
 
+def all_kinds(grid: Chunks) -> list[int]:
+    """Tasks at the ends of a grid, next to them and inside, and the longest: a stencil needs more inside."""
+    along = []
+    for lengths in grid:
+        last = len(lengths) - 1
+        along.append(sorted({0, min(1, last), last // 2, max(0, last - 1), last}))
+    return [largest_task(grid), *(number_of(grid, index) for index in itertools.product(*along))]
+
+
 def check(nodes: Sequence[Node], grid: Chunks, budget: Budget) -> None:
     """Refuse a stage one of whose tasks does not fit, with the numbers.
 
     Where a task's bytes depend on where it is (an index array, the seam of a concatenation), every task is looked at.
     """
     numbers: Iterable[int] = (largest_task(grid),)
-    if any(isinstance(n, UNEVEN) or n.label == TAKE for n in toposort(*nodes)):
+    order = toposort(*nodes)
+    if any(isinstance(n, UNEVEN) or n.label == TAKE for n in order):
         numbers = range(min(count(grid), MOST))
+    elif any(isinstance(n, Sweep) for n in order):
+        numbers = all_kinds(grid)
     for number in numbers:
         values = wanted(nodes, region_at(grid, number))
         need = needs(expand(values))

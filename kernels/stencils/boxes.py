@@ -9,6 +9,7 @@ others. On other axes boxes stay inside the array.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 from gpuarray.kernels.stencils.program import Edge, Edges, StencilProgram
 
@@ -25,41 +26,56 @@ def boxes(stencil: StencilProgram, edges: Edges, domain: tuple[int, ...], out: B
     return [tuple(axis[t] for axis in along) for t in range(steps + 1)]
 
 
-Reach = tuple[int, int, Edge, Edge]
-"""How far a field is read below and above a point, and what lies past the ends of the axis."""
+class Reaches:
+    """How far the fields are read along one axis, and what lies past its ends; compared by identity."""
+
+    __slots__ = ("above", "below", "each", "periodic")
+
+    def __init__(self, each: Iterable[tuple[int, int, Edge, Edge]]) -> None:
+        self.each = frozenset(each)
+        """By field: below, above, what lies before the first element and after the last."""
+        self.below = max((r[0] for r in self.each), default=0)
+        self.above = max((r[1] for r in self.each), default=0)
+        self.periodic = {first.mode == "periodic" for below, above, first, _ in self.each if below or above}
 
 
-@functools.lru_cache(64)
-def _reaches(stencil: StencilProgram, edges: Edges) -> tuple[frozenset[Reach], ...]:
-    """By axis."""
-    read = {t.field for t in stencil.taps}
-    return tuple(frozenset((*stencil.radius(f, a), *edges[f][a]) for f in read) for a in range(stencil.ndim))
+_known: dict[tuple[int, int], tuple[StencilProgram, Edges, tuple[Reaches, ...]]] = {}
 
 
-def _along(reaches: frozenset[Reach], n: int, out: range, steps: int) -> list[range]:
-    levels = [out]
-    if not n or not out:
+def _reaches(stencil: StencilProgram, edges: Edges) -> tuple[Reaches, ...]:
+    """By axis; remembered by identity, for to hash a program takes longer than all else here."""
+    found = _known.get((id(stencil), id(edges)))
+    if found is None:
+        if len(_known) >= 256:
+            _known.clear()
+        read = {t.field for t in stencil.taps}
+        made = tuple(Reaches((*stencil.radius(f, a), *edges[f][a]) for f in read) for a in range(stencil.ndim))
+        found = _known[id(stencil), id(edges)] = (stencil, edges, made)  # those held keep their ids their own
+    return found[2]
+
+
+@functools.lru_cache(4096)
+def _along(reaches: Reaches, n: int, out: range, steps: int) -> list[range]:
+    """The range of every level along one axis."""
+    if not n or not out or not steps:
         return [out] * (steps + 1)
-    for _ in range(steps):
-        if levels[-1] == range(n):
-            levels += [range(n)] * (steps + 1 - len(levels))
-            break
+    below, above = reaches.below, reaches.above
+    if True in reaches.periodic:
+        if len(reaches.periodic) > 1 or len(out) + steps * (below + above) >= n:
+            return [range(n)] * steps + [out]
+        return [range(out.start - t * below, out.stop + t * above) for t in range(steps, -1, -1)]
+    if out.stop > below and n - out.start > above:  # what an end reflects is near it, and there already
+        return [range(max(0, out.start - t * below), min(n, out.stop + t * above)) for t in range(steps, -1, -1)]
+    levels = [out]
+    while len(levels) <= steps and levels[-1] != range(n):
         lo, hi = levels[-1].start, levels[-1].stop
-        low, high = lo, hi
-        for below, above, first, last in reaches:
-            reached = _reached(range(lo - below, hi + above), n, first, last)
-            low, high = min(low, reached.start), max(high, reached.stop)
-        levels.append(range(low, high))
-    periodic = {first.mode == "periodic" for below, above, first, _ in reaches if below or above}
-    if len(periodic) > 1 or (True in periodic and len(levels[-1]) >= n):
-        levels = [out] + [range(n)] * steps
-    return levels[::-1]
+        reached = [_reached(range(lo - r[0], hi + r[1]), n, r[2], r[3]) for r in reaches.each]
+        levels.append(range(min(lo, *(r.start for r in reached)), max(hi, *(r.stop for r in reached))))
+    return [range(n)] * (steps + 1 - len(levels)) + levels[::-1]
 
 
 def _reached(wanted: range, n: int, first: Edge, last: Edge) -> range:
-    """The positions of the array that a run of positions, some of them past the ends, stands for."""
-    if first.mode == "periodic":
-        return wanted
+    """The elements that a run of positions, some of them past the ends, stands for; not along a periodic axis."""
     low, high = min(max(wanted.start, 0), n - 1), min(max(wanted.stop - 1, 0), n - 1)
     for p in (*range(wanted.start, 0), *range(n, wanted.stop)):
         q = source(p, n, first if p < 0 else last)

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from gpuarray.kernels.compile_code import remembered
 from gpuarray.kernels.interpreter import TILE, tiles
+from gpuarray.kernels.program import Program
 from gpuarray.kernels.stencils.boxes import Box, boxes
 from gpuarray.kernels.stencils.margins import Run, extended, reach, runs
 from gpuarray.kernels.stencils.program import Edges, StencilProgram, kept_border
@@ -186,16 +188,20 @@ def scratch_nbytes(stencil: StencilProgram, edges: Edges, domain: tuple[int, ...
 
 def _tile_nbytes(stencil: StencilProgram, box: Box) -> int:
     """The most that one tile's padded fields and values take."""
-    part = next(iter(tiles(tuple(map(len, box)), TILE)))
-    points = tuple(r[s] for r, s in zip(box, part, strict=True))
+    points: list[range] = []
+    inner = 1
+    for r in reversed(box):  # the first of `tiles`, without making all of them
+        points.insert(0, r[: max(1, min(len(r), TILE // inner))])
+        inner *= len(points[0])
     tapped = {t.field for t in stencil.taps}
     around = sum(math.prod(map(len, reach(stencil, f, points))) * stencil.dtype(f).itemsize for f in tapped)
-    return around + _live_nbytes(stencil) * math.prod(map(len, points))
+    return around + _live_nbytes(stencil.program) * math.prod(map(len, points))
 
 
-def _live_nbytes(stencil: StencilProgram) -> int:
+@remembered
+def _live_nbytes(program: Program) -> int:
     """The most bytes for one point of the values that `Program.interpret` holds at once."""
-    program, n = stencil.program, len(stencil.program.inputs)
+    n = len(program.inputs)
     last = {a: k for k, step in enumerate(program.steps) for a in step.args}
     sizes = [np.dtype(step.dtype).itemsize for step in program.steps]
     live = most = 0
