@@ -21,6 +21,9 @@ TILE = 32_768
 BLOCK = 4096
 """Elements of one cell that are reduced at once; where a cell is cut decides its bits, so this is never tuned."""
 
+ROW = 256
+"""Elements beside each other from which a scan goes row by row."""
+
 Box = tuple[slice, ...]
 Cuts = Sequence[tuple[int, ...] | None]
 
@@ -272,15 +275,43 @@ def combine(xp: Any, name: str, states: Sequence[Any], axes: tuple[int, ...], **
 _SCANS = {"sum": "add", "prod": "multiply", "max": "maximum", "min": "minimum"}
 
 
-def scan(xp: Any, name: str, array: Any, axis: int, carry: Any, dtype: np.dtype[Any]) -> Any:
+def scan(xp: Any, name: str, array: Any, axis: int, carry: Any, dtype: np.dtype[Any], out: Any = None) -> Any:
     """Inclusive scan along `axis` from `carry`, with the bits of one scan over all (see `Backend.scan`)."""
+    if out is None:
+        out = xp.empty(array.shape, dtype)
+    else:
+        _check_out(out, array.shape, dtype)
+        array = _apart(xp, array, out)
+    if math.prod(array.shape) == 0:
+        return out
     operation = getattr(xp, _SCANS[name])
-    scanned = array.astype(dtype)
-    if scanned.shape[axis] == 0:
-        return scanned
-    if carry is not None:
-        # as one more element, not added to the first: NumPy's loops differ in how they round a complex product
-        scanned = xp.concatenate((carry.astype(dtype), scanned), axis=axis)
     with np.errstate(all="ignore"):
-        operation.accumulate(scanned, axis=axis, out=scanned)
-    return scanned if carry is None else scanned[(*[slice(None)] * axis, slice(1, None))]
+        if carry is not None and dtype.kind == "c":
+            # as one more element, not added to the first: NumPy's loops differ in how they round a complex product
+            whole = xp.concatenate((carry.astype(dtype), array.astype(dtype)), axis=axis)
+            out[...] = operation.accumulate(whole, axis=axis)[_along(axis, slice(1, None))]
+        elif dtype.kind != "c" and array.size >= ROW * array.shape[axis] and array.ndim - 1 != axis:
+            _scan_rows(operation, array, axis, carry, dtype, out)
+        else:
+            out[...] = array
+            if carry is not None:
+                first = out[_along(axis, slice(0, 1))]
+                operation(carry.astype(dtype), first, out=first)
+            operation.accumulate(out, axis=axis, out=out)
+    return out
+
+
+def _scan_rows(operation: Any, array: Any, axis: int, carry: Any, dtype: np.dtype[Any], out: Any) -> None:
+    """Row after row, many columns at once: NumPy's `accumulate` would go down one column after the other."""
+    row = _along(axis, slice(0, 1))
+    if carry is None:
+        out[row] = array[row]
+    else:
+        operation(carry.astype(dtype), array[row].astype(dtype), out=out[row])
+    for k in range(1, array.shape[axis]):
+        before, row = row, _along(axis, slice(k, k + 1))
+        operation(out[before], array[row].astype(dtype, copy=False), out=out[row])
+
+
+def _along(axis: int, part: slice) -> tuple[slice, ...]:
+    return (*[slice(None)] * axis, part)

@@ -141,21 +141,29 @@ class BackendTests(ReductionTests, StencilTests):
 
     # Scans
 
+    @pytest.mark.parametrize("into", [False, True])
+    @pytest.mark.parametrize("shape", [(4, 60, 3), (2, 60, 300), (2, 60), (2, 60, 0)])
     @pytest.mark.parametrize("dtype", ["l", "f", "d", "D", "B"])
     @pytest.mark.parametrize("name", ["sum", "prod", "max", "min"])
-    def test_scans_in_pieces_are_one_scan(self, backend: Any, name: str, dtype: str) -> None:
-        x = sample((4, 60, 3), dtype)
+    def test_scans_in_pieces_are_one_scan(
+        self, backend: Any, name: str, dtype: str, shape: tuple[int, ...], into: bool
+    ) -> None:
+        x = sample(shape, dtype)
         function = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}[name]
         with np.errstate(all="ignore"):
             wanted = function.accumulate(x, axis=1, dtype=x.dtype)
         carry, at = None, 0
+        whole = backend.empty(shape, x.dtype)
         for length in (1, 25, 0, 34):
             piece = backend.from_host(x[:, at : at + length].copy())
-            got = backend.scan(name, piece, 1, carry, x.dtype)
-            assert got.shape == (4, length, 3)
-            np.testing.assert_array_equal(backend.to_host(got), wanted[:, at : at + length])
+            out = whole[:, at : at + length] if into else None
+            got = backend.scan(name, piece, 1, carry, x.dtype, out=out)
+            assert got.shape == (shape[0], length, *shape[2:])
+            assert backend.to_host(got).tobytes() == np.ascontiguousarray(wanted[:, at : at + length]).tobytes()
             at += length
             carry = got[:, -1:] if length else carry
+        if into:
+            assert backend.to_host(whole).tobytes() == wanted.tobytes()
 
     def test_scan_converts_and_leaves_its_operand_alone(self, backend: Any) -> None:
         host = np.array([[1, 200], [100, 100]], "B")
@@ -167,3 +175,6 @@ class BackendTests(ReductionTests, StencilTests):
         same = backend.from_host(np.arange(5.0))
         backend.scan("sum", same, 0, None, np.dtype("float64"))
         np.testing.assert_array_equal(backend.to_host(same), np.arange(5.0))
+        wide = np.full((3, 400), 200, "B")
+        got = backend.to_host(backend.scan("sum", backend.from_host(wide), 0, None, np.dtype("uint64")))
+        assert got.tolist() == [[200] * 400, [400] * 400, [600] * 400]

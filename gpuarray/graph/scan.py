@@ -46,25 +46,23 @@ class Scan(Node):
     def workspace(self, out: Region) -> int:
         return nbytes(self.regions(out)[0], self.dtype)
 
-    def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
+    def evaluate(self, backend: Any, out: Region, *inputs: Any, into: Any = None) -> Any:
         r = out[self.axis]
         if any(not x for x in out):
             return backend.empty(shape_of(out), self.dtype)
         array, carry = inputs[0], inputs[1] if len(inputs) > 1 else None
         pieces = self._pieces(r)
         start = self.cuts.edge(pieces.start)
+        direct = into is not None and r == range(start, r[-1] + 1)
+        whole = into if direct else backend.empty(array.shape, self.dtype)
         at: list[Any] = [slice(None)] * array.ndim
-        scanned = []
         for k, piece in enumerate(pieces):
-            at[self.axis] = slice(self.cuts.edge(piece) - start, self.cuts.edge(piece + 1) - start)
-            part = array[tuple(at)]
             at[self.axis] = slice(k, k + 1)
-            scanned.append(
-                backend.scan(self.op, part, self.axis, None if carry is None else carry[tuple(at)], self.dtype)
-            )
-        whole = scanned[0] if len(scanned) == 1 else backend.xp.concatenate(scanned, axis=self.axis)
+            before = None if carry is None else carry[tuple(at)]
+            at[self.axis] = slice(self.cuts.edge(piece) - start, self.cuts.edge(piece + 1) - start)
+            backend.scan(self.op, array[tuple(at)], self.axis, before, self.dtype, out=whole[tuple(at)])
         at[self.axis] = slice(r.start - start, r.stop - start, r.step)
-        return whole[tuple(at)]
+        return into if direct else whole[tuple(at)]
 
 
 class ExclusiveScan(Node):

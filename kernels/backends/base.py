@@ -68,9 +68,9 @@ class Backend(Protocol):
         Merging no states gives the identity, or raises ValueError where there is none.
         """
 
-    def scan(self, name: str, array: Any, axis: int, carry: Any, dtype: np.dtype[Any]) -> Any:
+    def scan(self, name: str, array: Any, axis: int, carry: Any, dtype: np.dtype[Any], *, out: Any = None) -> Any:
         """Inclusive scan (``sum``, ``prod``, ``max``, ``min``) along `axis`, from `carry` (length 1 along `axis`,
-        or None); scanning in pieces gives the bits of one scan."""
+        or None), into `out` or a new array; scanning in pieces gives the bits of one scan."""
 
     def sweep(
         self,

@@ -378,8 +378,11 @@ class Fake:
         result: FakeArray = self._close(HOST.combine(reduction, given, axes, **parameters), opened)
         return result
 
-    def scan(self, name: str, array: Any, axis: int, carry: Any, dtype: np.dtype[Any]) -> FakeArray:
-        result: FakeArray = self._close(HOST.scan(name, self._inside(array), axis, self._inside(carry), dtype), {})
+    def scan(self, name: str, array: Any, axis: int, carry: Any, dtype: np.dtype[Any], *, out: Any = None) -> FakeArray:
+        opened: dict[int, FakeArray] = {}
+        into = None if out is None else self._open(out, opened)
+        given = HOST.scan(name, self._inside(array), axis, self._inside(carry), dtype, out=into)
+        result: FakeArray = self._close(given, opened)
         return result
 
     def sweep(
@@ -406,9 +409,13 @@ class Fake:
 
 def _owner(array: Host) -> Host:
     """The array that owns the memory."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
+    while True:
+        base = array.base
+        if not isinstance(base, np.ndarray):
+            base = getattr(base, "base", None)  # as_strided puts an object of its own in between
+        if not isinstance(base, np.ndarray):
+            return array
+        array = base
 
 
 BACKEND = Fake()

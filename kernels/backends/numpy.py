@@ -70,8 +70,10 @@ class NumPyBackend:
         result: Array = interpreter.combine(np, reduction, states, axes, **parameters)
         return result
 
-    def scan(self, name: str, array: Array, axis: int, carry: Array | None, dtype: np.dtype[Any]) -> Array:
-        result: Array = interpreter.scan(np, name, array, axis, carry, dtype)
+    def scan(
+        self, name: str, array: Array, axis: int, carry: Array | None, dtype: np.dtype[Any], *, out: Array | None = None
+    ) -> Array:
+        result: Array = interpreter.scan(np, name, array, axis, carry, dtype, out)
         return result
 
     def sweep(

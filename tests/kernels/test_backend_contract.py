@@ -37,8 +37,8 @@ class Interpreted(Fake):
     def combine(self, reduction: str, states: Any, axes: Any, **parameters: Any) -> Any:
         return interpreter.combine(self.xp, reduction, states, axes, **parameters)
 
-    def scan(self, name: str, array: Any, axis: int, carry: Any, dtype: Any) -> Any:
-        return interpreter.scan(self.xp, name, array, axis, carry, dtype)
+    def scan(self, name: str, array: Any, axis: int, carry: Any, dtype: Any, *, out: Any = None) -> Any:
+        return interpreter.scan(self.xp, name, array, axis, carry, dtype, out)
 
     def sweep(self, *given: Any, compiled: bool, into: Any = None) -> Any:
         return stencils.sweep(self.xp, *given, into)
