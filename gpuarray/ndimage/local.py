@@ -42,7 +42,7 @@ class Correlation:
         return 2 * len(self.offsets)
 
     def workspace(self, shape: Shape) -> int:
-        return 3 * TILE * np.dtype(self.wide).itemsize
+        return 3 * min(TILE, math.prod(shape)) * np.dtype(self.wide).itemsize
 
     def __call__(self, backend: Any, padded: Any, out: Any) -> None:
         wide = np.dtype(self.wide)
@@ -137,7 +137,7 @@ class Fold:
         return len(self.offsets)
 
     def workspace(self, shape: Shape) -> int:
-        return 3 * TILE * 8
+        return 3 * min(TILE, math.prod(shape)) * 8
 
     def __call__(self, backend: Any, padded: Any, out: Any) -> None:
         fold = getattr(backend.xp, self.op)
@@ -168,10 +168,10 @@ class Rank:
     @property
     def _points(self) -> int:
         """Points that are worked out at once."""
-        return max(1, 4 * TILE // len(self.offsets))
+        return max(1, 2 * TILE // len(self.offsets))
 
     def workspace(self, shape: Shape) -> int:
-        return 3 * self._points * len(self.offsets) * 8
+        return 2 * min(self._points, math.prod(shape)) * (len(self.offsets) + 1) * 8
 
     def __call__(self, backend: Any, padded: Any, out: Any) -> None:
         for tile in tiles(out.shape, self._points):

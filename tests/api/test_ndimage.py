@@ -15,7 +15,7 @@ from gpuarray import ndimage
 MODES = ["reflect", "mirror", "nearest", "wrap", "constant", "grid-mirror", "grid-constant", "grid-wrap"]
 SHAPES = [(1,), (2,), (9,), (1, 6), (5, 7), (3, 4, 5)]
 DTYPES = ["uint8", "int16", "float32", "float64"]
-CASES = list(itertools.product(SHAPES, DTYPES))
+CASES = [(s, DTYPES[(k + j) % 4]) for (k, s), j in itertools.product(enumerate(SHAPES), (0, 2))]
 
 
 def numbers(shape: tuple[int, ...], dtype: str, seed: int = 0) -> np.ndarray[Any, Any]:
