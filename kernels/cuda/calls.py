@@ -18,7 +18,6 @@ from gpuarray.kernels.cuda.elementwise_code import TILE, TILE_ROWS, Operands
 from gpuarray.kernels.cuda.offline import Kernel
 from gpuarray.kernels.elementwise import Loops, moving_steps
 from gpuarray.kernels.program import Program
-from gpuarray.kernels.reduce_tables import Axis
 from gpuarray.kernels.stencils.boxes import Box
 from gpuarray.kernels.stencils.program import Edges, StencilProgram
 
@@ -44,8 +43,8 @@ class Call:
 def scalar_arguments(value: Any, dtype: np.dtype[Any]) -> list[Any]:
     """A scalar as the arguments that `scalar_code.scalar_parameters` stands for.
 
-    >>> scalar_arguments(1 + 2j, np.dtype("complex64"))
-    [np.complex64(1+2j).real, np.complex64(1+2j).imag]
+    >>> scalar_arguments(1 + 2j, np.dtype("complex64")), scalar_arguments(True, np.dtype(bool))
+    ([np.float32(1.0), np.float32(2.0)], [np.uint8(1)])
     """
     value = np.asarray(value).astype(dtype)[()]
     if dtype.kind == "c":
@@ -148,7 +147,8 @@ def _contiguous(
         else:
             letters[moving[j - len(outputs)]] = "u" if step else "c"
     modes = Operands("".join(letters), coherent)
-    vectors = all(map(aligned, outputs)) and all(aligned(operands[k]) for k in moving if letters[k] == "u" and program.inputs[k].kind == "array")  # fmt: skip  # noqa: E501
+    arrays = [operands[k] for k in moving if letters[k] == "u" and program.inputs[k].kind == "array"]
+    vectors = all(map(aligned, [*outputs, *arrays]))
     kernel = elementwise_code.contiguous_kernel(program, modes, vectors)
     length, count = elementwise_code.vector_length(program, modes)
     return kernel, steps, length * count if vectors else elementwise_code.IN_FLIGHT
@@ -210,6 +210,8 @@ def reduction(
 
     Returns them, the arrays of states (one-dimensional, from `empty`), and the order of the kept axes in these.
     """
+    from gpuarray.kernels.reduce_tables import Axis
+
     steps = moving_steps(program, operands, shape, ())
     kept = [Axis(n, tuple(steps[a])) for a, n in enumerate(shape) if a not in axes]
     plan = reduction_plan.plan(program, name, kept, [Axis(shape[a], tuple(steps[a])) for a in axes])

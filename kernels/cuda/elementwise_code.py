@@ -76,6 +76,11 @@ def vector_length(program: Program, operands: Operands) -> tuple[int, int]:
     return length, vectors
 
 
+def _copies(program: Program) -> int:
+    """Elements in flight where each is read by itself."""
+    return max(1, min(IN_FLIGHT, MOST_STEPS // max(1, len(program.steps))))
+
+
 def _blocks(program: Program) -> int:
     return 2 if is_heavy(program) or len(program.steps) > 32 else 4
 
@@ -125,7 +130,7 @@ def contiguous_kernel(program: Program, operands: Operands, aligned: bool = True
     length, uint64. `aligned`: whether all places are multiples of 16 bytes.
     """
     values = _Values(program, operands)
-    length, vectors = vector_length(program, operands) if aligned else (1, IN_FLIGHT)
+    length, vectors = vector_length(program, operands) if aligned else (1, _copies(program))
     scalars, fixed = values.scalars()
     parameters = values.places() + [(f"t{k}", "int64") for k in values.moving if values.index(k)] + scalars
     parameters.append(("n", "uint64"))
@@ -159,10 +164,9 @@ def _title(program: Program) -> str:
 def _vectors(values: _Values, length: int, vectors: int, wide: bool) -> Iterator[str]:
     """Read so many vectors, compute each of their elements, write them; `wide`: with one access of up to 16 bytes."""
     program = values.program
-    at = [f"(i + step * np.uint64({u})) * np.uint64({length})" if u else f"i * np.uint64({length})"
-          for u in range(vectors)]  # fmt: skip
     for u in range(vectors):
-        yield f"e{u} = {at[u]}"
+        number = f"(i + step * np.uint64({u}))" if u else "i"
+        yield f"e{u} = {number} * np.uint64({length})"
         for k in values.moving:
             if k in values.fixed or values.index(k):
                 continue
@@ -199,8 +203,7 @@ def strided_kernel(program: Program, operands: Operands, axes: int, wide: bool =
     word = walk.word
     parameters, fixed = walk.parameters()
     parameters += [(f"l{a}", word) for a in range(1, axes)] + [("n", word)]
-    most = max(1, min(MOST_COPIES[is_heavy(program)], MOST_STEPS // max(1, len(program.steps))))
-    copies = min(IN_FLIGHT, most) if walk.reads else 1
+    copies = _copies(program) if walk.reads else 1
     thread = f"np.{word}(np.{word}(cuda.blockIdx.x) * np.{word}(cuda.blockDim.x)) + np.{word}(cuda.threadIdx.x)"
     body = [
         *fixed,

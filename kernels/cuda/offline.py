@@ -115,6 +115,16 @@ def assembler() -> str | None:
     return next((str(f / name) for f in folders if (f / name).is_file()), shutil.which(name))
 
 
+def ptxas_version() -> str:
+    """The assembler's release, as "12.9"; empty where there is none."""
+    tool = assembler()
+    if tool is None:
+        return ""
+    said = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"release ([\d.]+)", said)
+    return found[1] if found else ""
+
+
 def assemble(text: str, capability: tuple[int, int], folder: Path | None = None) -> tuple[bytes, Resources]:
     """PTX to a cubin, and what it takes of a multiprocessor.
 

@@ -11,7 +11,7 @@ tree. So there are no atomics, and neither the grid nor the order of blocks has 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from gpuarray.kernels.cuda.elementwise_code import MOST_STEPS, is_heavy
@@ -20,6 +20,9 @@ from gpuarray.kernels.cuda.scalar_code import indented, kernel_text, scalar_para
 from gpuarray.kernels.program import Program
 from gpuarray.kernels.reductions import REDUCTIONS
 from gpuarray.kernels.row import DType, type_name
+
+Work = Callable[[int, list[str], str, str], list[str]]
+"""``work(lane, lines, element, mask or index)``: what is done with an element that `lines` compute."""
 
 THREADS = 256
 CELLS = 32
@@ -102,19 +105,17 @@ class _Writer:
 
     # Moments of a block, in two passes: of a lane's state, value 0 counts, 1 sums, 2 sums the squared deviations.
 
-    def moments(self, passes: list[tuple[list[str], str, str]], masked: bool) -> tuple[list[str], list[str]]:
-        """What the two passes do with an element each: (first, second)."""
+    def moments(self, lines: list[str], x: str, z: str, masked: bool, suffix: str = "") -> tuple[list[str], list[str]]:
+        """What the two passes do with an element, which `lines` compute: (first, second)."""
         _, mean, m2 = self.types
-        square = "d.real * d.real + d.imag * d.imag" if self.dtypes[1].kind == "c" else "d * d"
-        first, second = [], []
-        for lines, x, z in passes:
-            take, part = f"{mean}({x})", square
-            if masked:
-                take, part = f"({take}) if {z} else {mean}(0)", f"({part}) if {z} else {m2}(0)"
-            first += lines + ([f"s0 = s0 + (np.int64(1) if {z} else np.int64(0))"] if masked else [])
-            first.append(f"s1 = {mean}(s1 + ({take}))")
-            second += [*lines, f"d = {mean}({mean}({x}) - mean)", f"s2 = {m2}(s2 + ({part}))"]
-        return first, second
+        s0, s1, s2 = (f"s{k}{suffix}" for k in range(3))
+        take, part = f"{mean}({x})", "d.real * d.real + d.imag * d.imag" if self.dtypes[1].kind == "c" else "d * d"
+        first = list(lines)
+        if masked:
+            take, part = f"({take}) if {z} else {mean}(0)", f"({part}) if {z} else {m2}(0)"
+            first.append(f"{s0} = {s0} + (np.int64(1) if {z} else np.int64(0))")
+        first.append(f"{s1} = {mean}({s1} + ({take}))")
+        return first, [*lines, f"d = {mean}({mean}({x}) - mean)", f"{s2} = {m2}({s2} + ({part}))"]
 
 
 class _Elements:
@@ -257,7 +258,7 @@ def _along(writer: _Writer, elements: _Elements) -> list[str]:
 def _moments_along(writer: _Writer, elements: _Elements, lanes: int) -> Iterator[str]:
     _, mean, m2 = writer.types
     lines, x, z = elements.compute("_0")
-    first, second = writer.moments([([*elements.read("k", "_0"), *lines], x, z)], elements.masked)
+    first, second = writer.moments([*elements.read("k", "_0"), *lines], x, z, elements.masked)
     for number, (work, value) in enumerate(((first, 1), (second, 2))):
         yield from ("k = lane", "if lane >= W:", "    k = n", "while k < n:")
         yield from indented(work)
@@ -275,7 +276,7 @@ def _moments_along(writer: _Writer, elements: _Elements, lanes: int) -> Iterator
             yield f"mean = {mean}(s1 / {m2}(max(s0, np.int64(1))))"
             if lanes > 1:
                 # of the first lane of the group
-                yield f"mean = shuffle(mean, (np.int64(cuda.threadIdx.x) & 31) - lane)"  # noqa: F541
+                yield "mean = shuffle(mean, (np.int64(cuda.threadIdx.x) & 31) - lane)"
     yield "s1 = mean"
 
 
@@ -287,7 +288,7 @@ def _across(writer: _Writer, elements: _Elements) -> list[str]:
         for k, d in enumerate(writer.dtypes)
     ]
     inner = [
-        "x = quotient(tile, total) * CELLS + column".replace("CELLS", str(CELLS)),
+        f"x = quotient(tile, total) * {CELLS} + column",
         "g = tile % total",
         *(line for a in range(per) for line in writer.start(f"_{a}")),
         "n = np.int64(0)",
@@ -298,14 +299,16 @@ def _across(writer: _Writer, elements: _Elements) -> list[str]:
     if writer.family == "moments":
         inner += _moments_across(writer, elements, per)
     else:
-        inner += _lanes_across(elements, per, lambda a, lines, x, z: [
-            *lines, *writer.update(x, z, elements.masked and writer.family != "arg", f"_{a}")
-        ])  # fmt: skip
+
+        def fold(a: int, lines: list[str], x: str, z: str) -> list[str]:
+            return [*lines, *writer.update(x, z, elements.masked and writer.family != "arg", f"_{a}")]
+
+        inner += _lanes_across(elements, per, fold)
         inner.append("if W == 32:")
         for a in range(per // 2):
             inner += indented([f"t{k} = s{k}_{a + per // 2}" for k in range(writer.count)] + writer.merge(f"_{a}"))
         inner += indented([f"t{k} = s{k}_1" for k in range(writer.count)] + writer.merge("_0"))
-        inner += _rows(writer, list(range(writer.count)), lambda: writer.merge("_0"))
+        inner += _rows(writer, list(range(writer.count)), writer.merge("_0"))
     at = "((quotient(g, runs) * cells + x) * runs + run)"
     inner += ["if (row == 0) & (x < cells):"]
     inner += [f"    store({name}, S{k}, {at}, s{k}_0)" for k, name in enumerate(writer.types)]
@@ -320,7 +323,7 @@ def _across(writer: _Writer, elements: _Elements) -> list[str]:
     ]
 
 
-def _lanes_across(elements: _Elements, per: int, work) -> Iterator[str]:  # type: ignore[no-untyped-def]
+def _lanes_across(elements: _Elements, per: int, work: Work) -> Iterator[str]:
     """Every element of the cell into its lane, the rows of threads side by side."""
     yield "k = row"
     yield "if W == 32:"
@@ -341,7 +344,7 @@ def _lanes_across(elements: _Elements, per: int, work) -> Iterator[str]:  # type
     yield "        k += W"
 
 
-def _rows(writer: _Writer, values: list[int], merge) -> Iterator[str]:  # type: ignore[no-untyped-def]
+def _rows(writer: _Writer, values: list[int], merge: list[str]) -> Iterator[str]:
     """Merge what the rows of threads hold, in halves; the result is in row 0."""
     bools = {k for k in values if writer.dtypes[k].kind == "b"}
     at = "np.uint32(row) * np.uint32(" + str(CELLS) + ") + np.uint32(column)"
@@ -355,7 +358,7 @@ def _rows(writer: _Writer, values: list[int], merge) -> Iterator[str]:  # type: 
         for k in values:
             other = f"m{k}[np.uint32(row + {distance}) * np.uint32({CELLS}) + np.uint32(column)]"
             yield f"    t{k} = {other}" + (" != np.uint8(0)" if k in bools else "")
-        yield from indented(merge())
+        yield from indented(merge)
         distance //= 2
     yield "cuda.syncthreads()"
 
@@ -365,8 +368,7 @@ def _moments_across(writer: _Writer, elements: _Elements, per: int) -> Iterator[
     for number, value in enumerate((1, 2)):
 
         def work(a: int, lines: list[str], x: str, z: str, number: int = number) -> list[str]:
-            both = writer.moments([(lines, x, z)], elements.masked)[number]
-            return [_suffixed(line, a) for line in both]
+            return writer.moments(lines, x, z, elements.masked, f"_{a}")[number]
 
         yield from _lanes_across(elements, per, work)
         values = [0, value] if elements.masked and not number else [value]
@@ -378,9 +380,7 @@ def _moments_across(writer: _Writer, elements: _Elements, per: int) -> Iterator[
         for a in range(per // 2):
             yield from indented(add(a, f"s{{v}}_{a + per // 2}"))
         yield from indented(add(0, "s{v}_1"))
-        yield from _rows(writer, values, lambda values=values: [
-            f"s{v}_0 = {writer.types[v]}(s{v}_0 + t{v})" for v in values
-        ])  # fmt: skip
+        yield from _rows(writer, values, [f"s{v}_0 = {writer.types[v]}(s{v}_0 + t{v})" for v in values])
         if not number:
             if not elements.masked:
                 yield "s0_0 = n"
@@ -390,12 +390,6 @@ def _moments_across(writer: _Writer, elements: _Elements, per: int) -> Iterator[
             yield "cuda.syncthreads()"
             yield "mean = m1[np.uint32(column)]"
     yield "s1_0 = mean"
-
-
-def _suffixed(line: str, a: int) -> str:
-    for k in range(3):
-        line = line.replace(f"s{k} ", f"s{k}_{a} ")
-    return line
 
 
 def merge_kernel(reduction: str, operand: DType, lanes: int = 32) -> Kernel:

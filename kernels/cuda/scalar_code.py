@@ -18,6 +18,29 @@ SUBSTITUTES = {
 """Parts of texts, and what stands for them on CUDA."""
 
 
+_COMPLEX = "compiled complex functions are less accurate than NumPy's, and differ at infinities"
+INTERPRETED: dict[tuple[str, str], str] = {
+    ("power", "iu"): "a negative exponent must raise; integer_power is for those that are known not to be",
+    ("power", "c"): _COMPLEX,
+    ("float_power", "c"): _COMPLEX,
+    ("reciprocal", "iu"): "NumPy's result for 0 is not defined",
+    ("sign", "c"): "x / |x| is not NumPy's at infinities",
+    ("round", "iu"): "NumPy rounds integers by way of floats, beyond 2**53 too",
+    ("clip", "c"): "NumPy's order of complex numbers with NaN",
+    ("spacing", "f"): "there is no function for it on the CPU either",
+    ("sinc", "c"): _COMPLEX,
+    **{
+        (name, "c"): _COMPLEX
+        for name in (
+            *("exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh"),
+            *("arcsin", "arccos", "arctan", "arcsinh", "arccosh", "arctanh"),
+        )
+    },
+}
+"""The rows that have no CUDA code, by name and kinds of dtype, and why. On the CPU they have none either. Beside them,
+half precision, times and strings are interpreted everywhere."""
+
+
 def text_of(row: Elementwise, operands: tuple[DType, ...], result: DType) -> str | None:
     """`Elementwise.code_for` for CUDA: the scalar code of one loop, or None where the row is only interpreted."""
     text = row.code_for(operands, result)

@@ -1,0 +1,158 @@
+"""What every kind of kernel takes of a multiprocessor: the table that tells when a change makes kernels worse.
+
+``python -m gpuarray.kernels.cuda tests/kernels/cuda_registers.json`` writes it, with no GPU.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from gpuarray.kernels.cuda import elementwise_code, offline, reduction_code, stencil_code, sweep_code
+from gpuarray.kernels.cuda.elementwise_code import Operands
+from gpuarray.kernels.cuda.offline import Kernel
+from gpuarray.kernels.cuda.reduction_code import Layout
+from gpuarray.kernels.program import Builder, Program
+from gpuarray.kernels.stencils.program import StencilProgram, Tap
+
+CAPABILITIES = ((7, 0), (7, 5), (8, 0), (8, 6), (8, 9), (9, 0))
+REDUCTIONS = (
+    *(("sum", "float32"), ("sum", "float64"), ("sum", "complex128"), ("sum", "int64"), ("prod", "float64")),
+    *(("min", "float64"), ("max", "float32"), ("any", "bool"), ("all", "bool"), ("count_nonzero", "bool")),
+    *(("var", "float32"), ("var", "float64"), ("argmin", "float32"), ("argmax", "float64")),
+)
+
+
+def cases() -> dict[str, Callable[[], Kernel]]:
+    """The kernels of the table, by name."""
+    return dict(itertools.chain(_elementwise(), _stencils(), _reductions()))
+
+
+def arithmetic(dtype: str) -> Program:
+    """``(x + y) * s``; of truth values ``x and y``."""
+    b = Builder()
+    x, y = b.input("array", dtype), b.input("array", dtype)
+    if dtype == "bool":
+        return b.build(b.step("logical_and", x, y))
+    return b.build(b.step("multiply", b.step("add", x, y), b.input("scalar", dtype)))
+
+
+def function(name: str, dtype: str) -> Program:
+    """A function of one array."""
+    b = Builder()
+    return b.build(b.step(name, b.input("array", dtype)))
+
+
+def random(name: str) -> Program:
+    """Random numbers of consecutive indices."""
+    b = Builder()
+    return b.build(b.step(name, b.input("scalar", "uint64"), b.input("scalar", "uint64"), b.input("index", "int64")))
+
+
+def comparison(dtype: str) -> Program:
+    """Operands of many bytes, a result of one."""
+    b = Builder()
+    return b.build(b.step("less", b.input("array", dtype), b.input("array", dtype)))
+
+
+def _contiguous(program: Program) -> Callable[[], Kernel]:
+    return partial(elementwise_code.contiguous_kernel, program, elementwise_code.contiguous(program))
+
+
+def _elementwise() -> Iterator[tuple[str, Callable[[], Kernel]]]:
+    for dtype in ("bool", "int8", "int16", "int32", "int64", "float32", "float64", "complex64", "complex128"):
+        yield f"elementwise arithmetic {dtype}", _contiguous(arithmetic(dtype))
+    for name, dtype in itertools.product(("exp", "sin", "tanh"), ("float32", "float64")):
+        yield f"elementwise {name} {dtype}", _contiguous(function(name, dtype))
+    for name in ("random_uniform", "random_normal", "random_normal32"):
+        yield f"elementwise {name}", _contiguous(random(name))
+    yield "elementwise less float64", _contiguous(comparison("float64"))
+    for dtype in ("int8", "float32", "float64", "complex128"):
+        program = arithmetic(dtype)
+        strided = Operands("ss-")
+        yield f"strided arithmetic {dtype}", partial(elementwise_code.strided_kernel, program, strided, 3)
+        yield f"squares arithmetic {dtype}", partial(elementwise_code.tiled_kernel, program, strided, 3)
+
+
+def star(ndim: int, radius: int) -> list[tuple[int, ...]]:
+    """The offsets along the axes, the point first."""
+    found = [(0,) * ndim]
+    for axis, distance in itertools.product(range(ndim), range(1, radius + 1)):
+        for sign in (-1, 1):
+            found.append(tuple(sign * distance if a == axis else 0 for a in range(ndim)))
+    return found
+
+
+def cube(ndim: int) -> list[tuple[int, ...]]:
+    """All neighbours, the point first."""
+    return sorted(itertools.product((-1, 0, 1), repeat=ndim), key=lambda o: sum(map(abs, o)))
+
+
+def relaxation(offsets: list[tuple[int, ...]], dtype: str) -> StencilProgram:
+    """``u + c * (sum of the neighbours)``."""
+    b = Builder()
+    values = [b.input("array", dtype) for _ in offsets]
+    total = values[1]
+    for value in values[2:]:
+        total = b.step("add", total, value)
+    result = b.step("add", values[0], b.step("multiply", total, b.input("scalar", dtype)))
+    return StencilProgram(b.build(result), tuple(Tap(0, o) for o in offsets), (dtype,), len(offsets[0]))
+
+
+def _stencils() -> Iterator[tuple[str, Callable[[], Kernel]]]:
+    shapes: list[tuple[str, list[tuple[int, ...]]]] = [
+        *(("1-D 3 points", star(1, 1)), ("2-D 5 points", star(2, 1)), ("2-D 9 points", cube(2))),
+        *(("2-D 17 points", star(2, 4)), ("3-D 7 points", star(3, 1)), ("3-D 27 points", cube(3))),
+        *(("3-D 25 points", star(3, 4)), ("4-D 9 points", star(4, 1))),
+    ]
+    for (name, offsets), dtype in itertools.product(shapes, ("float32", "float64")):
+        stencil = relaxation(offsets, dtype)
+        yield f"stencil {name} {dtype}", partial(stencil_code.interior_kernel, stencil)
+        modes = ((("reflect", "reflect"),) * stencil.ndim,)
+        if stencil.ndim in (2, 3) and len(offsets) <= 7:
+            yield f"edges {name} {dtype}", partial(stencil_code.edge_kernel, stencil, modes)
+    fixed = ((("fixed", "fixed"),) * 2,)
+    for (name, offsets), dtype in itertools.product(shapes[1:4], ("float32", "float64")):
+        stencil = relaxation(offsets, dtype)
+        for count in (4, 8, 16):
+            if sweep_code.width(stencil, fixed, count):
+                yield (
+                    f"{count} steps {name} {dtype}",
+                    partial(sweep_code.sweep_kernel, stencil, fixed, count),
+                )
+
+
+def _reductions() -> Iterator[tuple[str, Callable[[], Kernel]]]:
+    for name, dtype in REDUCTIONS:
+        b = Builder()
+        values = [b.input("array", dtype)] + [b.input("index", "int64")] * name.startswith("arg")
+        program = b.build(*values)
+        layouts = {"along": Layout(1, 0), "short": Layout(1, 0, lanes=8), "across": Layout(1, 0, across=True)}
+        for form, layout in layouts.items():
+            yield (
+                f"{name} {dtype} {form}",
+                partial(reduction_code.fold_kernel, program, name, layout),
+            )
+        operand = program.dtype_of(program.outputs[0])
+        yield f"{name} {dtype} merge", partial(reduction_code.merge_kernel, name, operand)
+
+
+def table(names: list[str] | None = None, tell: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+    """Compile the kernels called `names`, or all, for every capability: [registers, bytes spilled, bytes shared]."""
+    found: dict[str, Any] = {}
+    for name, make in cases().items():
+        if names is None or name in names:
+            kernel = make()
+            measured = {f"sm_{a}{b}": offline.measure(kernel, (a, b)) for a, b in CAPABILITIES}
+            found[name] = {arch: [r.registers, r.spills, r.shared] for arch, r in measured.items()}
+            tell(f"{name:32}" + "".join(f"{r.registers:5}{'!' * (r.spills > 0)}" for r in measured.values()))
+    return found
+
+
+def versions() -> dict[str, str]:
+    """What the table depends on."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("numba-cuda", "numba", "llvmlite")} | {"ptxas": offline.ptxas_version()}
