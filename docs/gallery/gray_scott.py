@@ -1,4 +1,4 @@
-"""Gray and Scott's reaction and diffusion: spots that divide. Two fields on a torus.
+"""Gray and Scott's reaction and diffusion: worms and spots that grow and divide. Two fields on a torus.
 
     python docs/gallery/gray_scott.py      # gray-scott/gray-scott.png
 
@@ -43,10 +43,10 @@ def main():
     noise = 0.02 * ga.random.default_rng(1).random((n, n))
     u, v = 1 - noise, noise
     for y, x in ((0.5, 0.5), (0.3, 0.6), (0.7, 0.2)):  # a few squares where the reaction begins
-        square = slice(int(y * n), int(y * n) + n // 25), slice(int(x * n), int(x * n) + n // 25)
+        square = slice(int(y * n), int(y * n) + 24), slice(int(x * n), int(x * n) + 24)
         u[square], v[square] = 0.5, 0.25
 
-    u, v = ga.iterate(gray_scott, (u, v), options.steps, feed=0.035, kill=0.065)
+    u, v = ga.iterate(gray_scott, (u, v), options.steps, feed=0.035, kill=0.062)
 
     path = options.folder / "gray-scott.png"
     figure, axes = plt.subplots(figsize=(6, 6), layout="constrained")

@@ -34,10 +34,10 @@ def main():
     n = options.size
 
     soup = (ga.random.default_rng(7).random((n, n)) < 0.3).astype("uint8")
-    alive = [int(soup.sum(dtype="int64"))]
+    alive = {0: int(soup.sum(dtype="int64"))}
 
     def census(generation, cells):
-        alive.append(int(cells.sum(dtype="int64")))
+        alive[generation] = int(cells.sum(dtype="int64"))
 
     cells = ga.iterate(life, soup, options.generations, callback=census, every=max(1, options.generations // 20))
 
@@ -45,8 +45,8 @@ def main():
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5), layout="constrained")
     left.imshow(cells[:300, :300].compute(), cmap="binary")
     left.set(title=f"300 x 300 of {n:,} x {n:,} cells, generation {options.generations}", xticks=[], yticks=[])
-    right.plot(alive)
-    right.set(title="cells alive", xlabel="look", ylim=(0, None))
+    right.plot(*zip(*alive.items(), strict=True))
+    right.set(title="cells alive", xlabel="generation", ylim=(0, None))
     figure.savefig(path, dpi=110)
     print(path)
 
