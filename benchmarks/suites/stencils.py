@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import libraries
-from benchmarks.rows import Case, Disagreement, Piece, Row, Timed, faster
+from benchmarks.rows import Case, Disagreement, Piece, Row, Timed, faster, within
 
 K = 0.1
 
@@ -27,7 +27,7 @@ def same_bits(values: Mapping[str, Any], case: Case) -> None:
         raise Disagreement(f"the results differ in some bits: {found}")
 
 
-def scaled(steps: int, full: int, work: Callable[[int], Any]) -> Callable[[], Timed | Any]:
+def scaled(steps: int, full: int, work: Callable[[int], Any]) -> Callable[[], Timed]:
     """Work of fewer steps than the others do, its time multiplied; its result is not comparable."""
 
     def call() -> Timed:
@@ -102,8 +102,8 @@ def numpy(case: Case) -> Piece:
     )
 
 
-def numba_by_hand(case: Case) -> Piece:
-    """The loop a user would write, a thread per processor over blocks of rows."""
+def by_hand() -> Callable[..., None]:
+    """The loop a user would write."""
     import numba
 
     @numba.njit(nogil=True)
@@ -112,21 +112,28 @@ def numba_by_hand(case: Case) -> Piece:
             for j in range(1, u.shape[1] - 1):
                 new[i, j] = u[i, j] + K * (u[i + 1, j] + u[i - 1, j] + u[i, j + 1] + u[i, j - 1] - 4 * u[i, j])
 
+    rows(np.zeros((3, 3)), np.zeros((3, 3)), 1, 2)
+    return rows
+
+
+def numba_by_hand(case: Case) -> Piece:
+    """A thread per processor over blocks of rows, one pass over memory for each step."""
+    rows = by_hand()
     u, new = case.arrays.copy(), case.arrays.copy()
     n = len(u)
-    rows(u, new, 1, 2)
     part = -(-(n - 2) // libraries.threads())
 
-    def call() -> str:
+    def work() -> np.ndarray:
         a, b = u, new
-        a[:] = case.arrays
-        b[:] = case.arrays
-        start, cpu = time.perf_counter(), time.process_time()
         for _ in range(case.size.steps):
             libraries.in_threads(lambda lo, hi, a=a, b=b: rows(a, b, 1 + lo, 1 + hi), n - 2, part)
             a, b = b, a
-        wall, cpu = time.perf_counter() - start, time.process_time() - cpu
-        return Timed(digest(a), wall, cpu)  # type: ignore[return-value]
+        return a
+
+    def call() -> Timed:
+        u[:] = case.arrays
+        new[:] = case.arrays
+        return timed(work)
 
     return Piece(call)
 
@@ -168,27 +175,40 @@ def dask_overlap(case: Case) -> list[Piece]:
     return libraries.settings(make, [case.size.n // 4, case.size.n // 2], "chunks")
 
 
-# One step: against a loop by hand, and what the memory gives.
+# One step: against a loop by hand, and what the memory gives. All write to fresh memory, as a result is.
 
 
 def one_step_ours(case: Case) -> Piece:
     ga = libraries.gpuarray()
     heat = stencil(ga)
     u = ga.asarray(case.arrays)
-    new = np.empty_like(case.arrays)
-    return libraries.ours(ga, lambda: into(heat(u, K), new))
+    return libraries.ours(ga, lambda: timed(lambda: heat(u, K).compute()))
 
 
-def into(result: Any, new: np.ndarray) -> str:
-    """Compute, and time that alone."""
-    start, cpu = time.perf_counter(), time.process_time()
-    found = result.compute()
-    wall, cpu = time.perf_counter() - start, time.process_time() - cpu
-    return Timed(digest(found), wall, cpu)  # type: ignore[return-value]
+def timed(work: Callable[[], np.ndarray]) -> Timed:
+    """The time of the work without that of looking at its bits."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    made = work()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return Timed(digest(made), wall, cpu)
+
+
+def one_step_numba(case: Case) -> Piece:
+    rows = by_hand()
+    u, n = case.arrays, case.size.n
+    part = -(-(n - 2) // libraries.threads())
+
+    def step() -> np.ndarray:
+        new = np.empty_like(u)
+        new[0], new[-1], new[:, 0], new[:, -1] = u[0], u[-1], u[:, 0], u[:, -1]
+        libraries.in_threads(lambda lo, hi: rows(u, new, 1 + lo, 1 + hi), n - 2, part)
+        return new
+
+    return Piece(lambda: timed(step))
 
 
 def triad(case: Case) -> Piece:
-    """``a[i] = b[i] + s * c[i]`` with as many bytes as a step moves: one array read, one written, write-allocate."""
+    """``a[i] = s * b[i]``: as many bytes as a step moves, one array read and one written."""
     import numba
 
     @numba.njit(nogil=True)
@@ -198,16 +218,82 @@ def triad(case: Case) -> Piece:
 
     b = case.arrays.reshape(-1)
     scale(np.empty(8), b[:8])
-    part = -(-b.size // (4 * libraries.threads()))
+    part = -(-b.size // libraries.threads())
 
     def call() -> None:
-        a = np.empty(b.size)  # like a result: fresh memory
+        a = np.empty(b.size)
         libraries.in_threads(lambda lo, hi: scale(a[lo:hi], b[lo:hi]), b.size, part)
 
     return Piece(call)
 
 
-SIZES = {"full": {"n": 4096, "steps": 1}, "quick": {"n": 1024, "steps": 1}}
+# Three dimensions.
+
+
+def cube(case: Case) -> np.ndarray:
+    return np.random.default_rng(0).random((case.size.n,) * 3)
+
+
+def stencil_3d(ga: Any) -> Any:
+    def heat(u: Any, k: Any) -> Any:
+        around = u[1, 0, 0] + u[-1, 0, 0] + u[0, 1, 0] + u[0, -1, 0] + u[0, 0, 1] + u[0, 0, -1]
+        return u[0, 0, 0] + k * (around - 6 * u[0, 0, 0])
+
+    return ga.stencil(heat)
+
+
+def ours_3d(case: Case) -> Piece:
+    ga = libraries.gpuarray()
+    heat, u = stencil_3d(ga), ga.asarray(case.arrays)
+    return libraries.ours(ga, lambda: digest(ga.iterate(heat, u, steps=case.size.steps, k=K).compute()))
+
+
+def ours_3d_single_steps(case: Case) -> Piece:
+    ga = libraries.gpuarray()
+    heat, u = stencil_3d(ga), ga.asarray(case.arrays)
+    work = lambda: ga.iterate(heat, u, steps=case.size.steps, k=K, steps_per_visit=1).compute()  # noqa: E731
+    return Piece(lambda: digest(work()))
+
+
+# A state larger than the limit.
+
+
+def state_on_disk(case: Case) -> None:
+    ga = libraries.gpuarray()
+    n = case.size.n
+    ga.random.default_rng(0).random((n, n), chunks=(max(1, n // 64), n)).to_npy(str(case.folder / "state.npy"))
+
+
+def out_of_core(case: Case) -> Piece:
+    ga = libraries.gpuarray()
+    heat = stencil(ga)
+    nbytes = case.size.n**2 * 8
+
+    def call() -> None:
+        u = ga.from_npy(str(case.folder / "state.npy"))
+        with ga.config.set(host_memory=nbytes // 4):
+            later = ga.iterate(heat, u, steps=case.size.steps, k=K)
+            later.to_npy(str(case.folder / "later.npy"), overwrite=True)
+
+    return libraries.ours(ga, call)
+
+
+def in_core_rate(case: Case) -> Piece:
+    """As many updates of points on a state in memory, the time multiplied by how much larger the other one is."""
+    ga = libraries.gpuarray()
+    heat = stencil(ga)
+    m = case.size.in_core
+    u = ga.asarray(np.random.default_rng(0).random((m, m)))
+    larger = (case.size.n / m) ** 2
+
+    def call() -> Timed:
+        wall, cpu = time.perf_counter(), time.process_time()
+        ga.iterate(heat, u, steps=case.size.steps, k=K).compute()
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        return Timed(None, wall * larger, cpu * larger)
+
+    return Piece(call, variant=f"{m} x {m}, times {larger:.3g}")
+
 
 ROWS = [
     Row(
@@ -219,6 +305,18 @@ ROWS = [
         targets=(faster("NumPy", 12), faster("dask delayed", 30)),
         check=same_bits,
         arrays=plate,
+        notes="dask does fewer steps, and its time is multiplied",
+    ),
+    Row(
+        "heat-one-step",
+        "heat, {n} x {n} float64, one step",
+        {"gpuarray": one_step_ours, "Numba by hand": one_step_numba, "triad": triad},
+        full={"n": 4096},
+        quick={"n": 1024},
+        targets=(faster("Numba by hand", 0.95), faster("triad", 0.85)),
+        check=same_bits,
+        arrays=plate,
+        notes="triad: a[i] = s * b[i], the bytes of a step without its neighbours",
     ),
     Row(
         "heat-100-steps",
@@ -236,5 +334,26 @@ ROWS = [
         check=same_bits,
         arrays=plate,
         notes="NumPy and dask do fewer steps, and their time is multiplied",
+    ),
+    Row(
+        "heat-3d",
+        "heat in three dimensions, {n}^3 float64, {steps} steps in memory",
+        {"gpuarray": ours_3d, "single steps": ours_3d_single_steps},
+        full={"n": 512, "steps": 50},
+        quick={"n": 128, "steps": 8},
+        targets=(faster("single steps", 1.3),),
+        check=same_bits,
+        arrays=cube,
+    ),
+    Row(
+        "heat-out-of-core",
+        "heat, {n} x {n} float64 in .npy files, {steps} steps, host_memory a quarter of the state",
+        {"gpuarray": out_of_core, "in core": in_core_rate},
+        full={"n": 44_720, "steps": 128, "in_core": 8192},
+        quick={"n": 4096, "steps": 16, "in_core": 2048},
+        targets=(faster("in core", 0.8), within("peak_bytes", 1.1 * 44_720**2 * 2)),
+        files=state_on_disk,
+        warm_up=False,
+        notes="in core: a smaller state that stays in memory, its time multiplied by how much larger the other is",
     ),
 ]
