@@ -125,8 +125,10 @@ def way_for(node: Sweep, budget: Budget, caution: int) -> Way:
     if node.steps <= 1:
         return Way(0.0, node.steps)
     choices = [asked] if asked else [k for k in candidates(node.steps) if k <= MOST_STEPS[caution]]
+    if math.prod(node.shape) <= SMALL:  # one task, as a rule: then more steps cost nothing
+        return next(as_tiled(node, budget, choices[::-1]), Way(0.0, asked or 1))
     ways = list(as_tiled(node, budget, choices))
-    if math.prod(node.shape) > SMALL and 0 not in node.split:
+    if 0 not in node.split:
         ways += [way for way in in_rows(node, budget, choices) if way.visits <= 1 or not caution]
     return min(ways, key=lambda way: (way.seconds, way.steps), default=Way(0.0, asked or 1))
 
