@@ -29,7 +29,7 @@ from gpuarray.plan.tiling import LONG, Budget, tile
 
 OPERATION = 0.09e-9
 """Seconds of a scalar operation in a compiled sweep, about; only ratios matter."""
-IN_MEMORY, ON_DISK = 0.3e-9, 1.5e-9
+IN_MEMORY, ON_DISK = 0.3e-9, 4e-9
 """Seconds in which a byte of the state is handed from one visit to the next: gathered, and stored once more."""
 SMALL = 2**20
 """Elements of a state that is not cut for the sake of more tasks."""
@@ -203,7 +203,7 @@ def alone(node: Sweep, steps: int, rows: int = 0) -> Sweep:
 def as_tiled(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Way]:
     """Tasks that overlap, cut as those of any other stage."""
     for steps in choices:
-        trial = alone(node, steps)
+        trial = alone(node, steps) if steps < node.steps else shortened(node, steps, node.inputs)
         try:
             grid = tile([trial], trial.chunks, (), budget)
         except MemoryLimitError:
@@ -220,7 +220,7 @@ def in_rows(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Way
     n = node.shape[0]
     row = state_nbytes(node) // max(1, n)
     below, above = reach(node)
-    for steps in choices:
+    for steps in (k for k in choices if k < node.steps):
         width = steps * (below + above)
         rows = max(width, SMALL // 4 // max(1, math.prod(node.shape[1:])), 1)
         while rows < n:
