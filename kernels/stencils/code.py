@@ -31,7 +31,8 @@ class Words:
       read; where fields are read in place, it leaves out the points at the ends, whose taps are looked up one by one
     - for every axis but the last the range that is computed; rows outside keep their values
     - the address of the step's scalars, 16 bytes each
-    - for every field: the address of its first element, and of the table of offsets of every axis
+    - for every field: the address of its first element, of the table of offsets of every axis but the last, and of the
+      tables of where the elements at both ends of a row stand
     - for every output: the address of its first element, of the table of offsets of the first axis, the strides of the
       axes between the first and the last, how many margin elements are copied when a row is done, and their list
     - whether the outputs are streamed: written past the caches
@@ -56,7 +57,7 @@ class Words:
         return self.computed(self.ndim - 1)
 
     def field(self, f: int) -> int:
-        return self.scalars + 1 + f * (self.ndim + 1)
+        return self.scalars + 1 + f * (self.ndim + 2)
 
     def output(self, j: int) -> int:
         return self.field(self.fields) + j * (self.ndim + 2)
@@ -118,7 +119,7 @@ class _Writer(Writer):
         text += [f"h{j} = address(scratch({PIECE * size + 128}))" for j, size in enumerate(self.sizes[: words.outputs])]
         for f in sorted({f for f, _ in self.rows_read}):
             text.append(f"b{f} = {_word(words.field(f))}")
-            text += [f"t{f}_{a} = pointer({_word(words.field(f) + 1 + a)})" for a in range(words.ndim)]
+            text += [f"t{f}_{a} = pointer({_word(words.field(f) + 1 + a)})" for a in outer]
         for j in range(words.outputs):
             at = words.output(j)
             text += [f"d{j}_0 = {_word(at)}", f"g{j} = pointer({_word(at + 1)})"]
@@ -201,6 +202,9 @@ class _Writer(Writer):
         yield "    w = (u1 if side else c0) - x"
         for j in range(self.places.outputs):
             yield f"    r{j} = pointer(d{j}_{self.stencil.ndim - 1} + x * {self.sizes[j]})"
+        for f in sorted({t.field for t in self.stencil.taps}):
+            left, right = (_word(self.places.field(f) + self.places.ndim + side) for side in (0, 1))
+            yield f"    t{f} = pointer({right} if side else {left})"
         self.at_ends = True
         yield from indent(self._row("w", "r"))
         self.at_ends = False
@@ -230,7 +234,7 @@ class _Writer(Writer):
         line = self.rows_read.index((tap.field, tap.offset[:-1]))
         if not self.at_ends:
             return f"load('in', {self.types[j]}, l{line}, k + ({tap.offset[-1]}))"
-        offset = f"load('in', np.int64, t{tap.field}_{self.stencil.ndim - 1}, x + k + ({tap.offset[-1]}))"
+        offset = f"load('in', np.int64, t{tap.field}, x + k + ({tap.offset[-1]}))"
         return f"load('in', {self.types[j]}, pointer(place(a{line}, {offset})), 0)"
 
 

@@ -27,8 +27,10 @@ _TAP = 0.005
 """To read a byte of a tap in the L2 cache."""
 _WORK = 0.015
 """An addition of a program, in vectors."""
-_ROW = 30.0
+_ROW = 40.0
 """To begin a row."""
+_TILE = 2e4
+"""To begin a tile."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,13 @@ def cache_nbytes() -> int:
 
 
 @functools.lru_cache(512)
-def choose(costs: Costs, steps: int, budget: int) -> Plan:
-    """The plan that takes least time, with rings of at most so many bytes."""
+def choose(costs: Costs, steps: int, budget: int, line: int) -> Plan:
+    """The plan that takes least time, with rings of at most so many bytes; rows are cut at multiples of `line`."""
     best, fastest = None, math.inf
     for k in (s for s in _STEPS if s <= steps):
         visits = -(-steps // k)
         each = -(-steps // visits)
-        for tile, planes in _tiles(costs, each, budget):
+        for tile, planes in _tiles(costs, each, budget, line):
             updates, seconds = _time(costs, each, tile)
             if seconds < fastest:
                 best, fastest = Plan(each, tile, planes, updates), seconds
@@ -92,17 +94,22 @@ def _planes(costs: Costs, tile: Sequence[int]) -> int:
 def ring_nbytes(costs: Costs, steps: int, tile: Sequence[int], planes: int) -> int:
     """About what the rings of a tile take."""
     cells = math.prod(n + steps * r for n, r in zip(tile, costs.reach[1:], strict=True))
-    depth = costs.reach[0] + planes
+    depth = min(costs.reach[0] + planes, costs.lengths[0] + steps * costs.reach[0])
     return cells * (costs.state * steps * depth + costs.others * (steps * costs.reach[0] + depth))
 
 
-def _tiles(costs: Costs, steps: int, budget: int) -> Iterator[tuple[tuple[int, ...], int]]:
+def _tiles(costs: Costs, steps: int, budget: int, line: int) -> Iterator[tuple[tuple[int, ...], int]]:
     """Tiles that fit, each as long along its second axis as it can be; the smallest one, if none does."""
     lengths = costs.lengths[1:]
-    choices = [sorted({-(-n // c) for c in _COUNTS if c <= max(n, 1)}) for n in lengths]
+    counts = _COUNTS[:: max(1, 3 * len(lengths) - 5)]  # the more axes, the fewer ways to cut each
+    choices = [sorted({-(-n // c) for c in counts if c <= max(n, 1)}, reverse=True) for n in lengths]
+    choices[-1] = sorted({min(-(-n // line) * line, lengths[-1]) for n in choices[-1]}, reverse=True)
+    if steps == 1 and not costs.reach[0]:  # read in place, and no plane twice
+        yield costs.lengths[1:], 1
+        return
     found = False
     for rest in itertools.product(*choices[1:]):
-        for first in reversed(choices[0]):
+        for first in choices[0]:
             tile = (first, *rest)
             planes = _planes(costs, tile)
             if ring_nbytes(costs, steps, tile, planes) <= budget:
@@ -110,7 +117,7 @@ def _tiles(costs: Costs, steps: int, budget: int) -> Iterator[tuple[tuple[int, .
                 yield tile, planes
                 break
     if not found and steps == 1:
-        tile = tuple(c[0] for c in choices)
+        tile = tuple(c[-1] for c in choices)
         yield tile, 1
 
 
@@ -126,17 +133,15 @@ def _time(costs: Costs, steps: int, tile: Sequence[int]) -> tuple[float, float]:
     updates = sum(points(t) for t in range(steps)) / steps
     row = lengths[-1] + steps * grows[-1] / 2
     update = _STORE * costs.state + _TAP * costs.taps + _WORK * costs.work + _ROW / row
+    tiles = _TILE / max(math.prod(lengths) * steps, 1)
     if steps == 1:
-        return updates, max(update, _IN_PLACE * (2 * costs.state + costs.others)) + update / 4
+        return updates, max(update, _IN_PLACE * (2 * costs.state + costs.others)) + update / 4 + tiles
     memory = _COPY * points(steps) * (costs.state + costs.others) + _RESULT * costs.state
-    return updates, updates * update + memory / steps
+    return updates, updates * update + memory / steps + tiles
 
 
 def cut(box: Box, tile: Sequence[int]) -> Iterator[Box]:
-    """Cut a box into tiles of about these lengths along all axes but the first."""
+    """Cut a box into tiles of these lengths along all axes but the first; the last ones are shorter."""
     along = [[box[0]]]
-    for r, length in zip(box[1:], tile, strict=True):
-        count = max(1, -(-len(r) // max(length, 1)))
-        cuts = [r.start + len(r) * k // count for k in range(count + 1)]
-        along.append([range(*ends) for ends in itertools.pairwise(cuts)])
+    along += [[r[k : k + n] for k in range(0, len(r), max(n, 1))] for r, n in zip(box[1:], tile, strict=True)]
     return itertools.product(*along)

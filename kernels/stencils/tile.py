@@ -7,6 +7,7 @@ axis, margins added, the levels between lie in rings, and the last one is writte
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Hashable, Sequence
@@ -176,6 +177,8 @@ class Tile:
         self.starts = tuple(r.start for r in self.wanted)
         self.left, self.streamed = self.ring.left, rings is not None
         self.words = np.zeros((steps, domain.words.size), np.int64)
+        self.movable: list[tuple[Array, int, int, Array]] = []
+        """Words that are addresses in arrays: where they are, their value, and the array's strides."""
         self.held: list[Array] = []
         """Tables of which the words have only the addresses."""
         self._ranges()
@@ -186,9 +189,16 @@ class Tile:
         else:
             self._rings(rings, kernel, planes)
 
-    def set_scalars(self, address: int, nbytes: int) -> None:
-        """Take the scalars of the steps from a table with rows of so many bytes."""
-        self.words[:, self.domain.words.scalars] = address + nbytes * np.arange(self.steps)
+    def move(self, by: Array, scalars: int, nbytes: int) -> None:
+        """Stand this far from where the tile was made, and take the scalars of the steps from rows of so many bytes."""
+        self.words[:, self.domain.words.scalars] = scalars + nbytes * np.arange(self.steps)
+        for words, at, base, strides in self.movable:
+            words[at] = base + int(by @ strides)
+
+    def _moves(self, words: Array, at: int, base: int, array: Array) -> int:
+        """Have a word that is an address in an array move with the tile."""
+        self.movable.append((words, at, base, np.array(array.strides)))
+        return base
 
     # Ranges
 
@@ -250,13 +260,16 @@ class Tile:
     def _constant(self, f: int, axis: int, side: int) -> int:
         """The address of a row of what stands past an end of an axis."""
         domain, along, last = self.domain, self.levels[0][-1], len(self.starts) - 1
-        edges, dtype = domain.edges[f], domain.stencil.dtype(f)
+        edges, dtype, before, after = domain.edges[f], domain.stencil.dtype(f), 0, 0
+        # in place, the ends of a row are looked up anywhere in it
+        if domain.periodic[last] and axis != last and not self.streamed:
+            before, after = max(self.left, 0), max(domain.shape[last] - self.left, 0)
 
         def value(edge: Edge) -> Any:
             return np.asarray(edge.value if edge.mode == "constant" else 0).astype(dtype)
 
         def make() -> Array:
-            row = np.full(self.ring.pitch, value(edges[axis][side]))
+            row = np.full(1 if axis == last else before + self.ring.pitch + after, value(edges[axis][side]))
             if axis != last and not self.images[last]:  # the last axis stands in the corners
                 past = max(domain.shape[last] - self.left, 0)
                 for edge, corner in zip(edges[last], (slice(max(-self.left, 0)), slice(past, None)), strict=True):
@@ -264,9 +277,8 @@ class Tile:
                         row[corner] = value(edge)
             return row
 
-        return _address(
-            domain.table(("row", f, axis, side, along, self.left, self.images[last], self.ring.pitch), make)
-        )
+        key = ("row", f, axis, side, along, self.left, self.images[last], self.ring.pitch, self.streamed)
+        return _address(domain.table(key, make)) + before * domain.sizes[f]
 
     # Arrays
 
@@ -282,8 +294,9 @@ class Tile:
         for j, (array, origin) in enumerate(results):
             shifts = [a - o for a, o in zip((*self.starts[:-1], self.left), origin, strict=True)]
             base = _address(array) + sum(s * d for s, d in zip(shifts, array.strides, strict=True))
-            table = np.arange(len(wanted)) * array.strides[0]
-            self.held.append(table)
+            size, stride = len(wanted), array.strides[0]
+            table = self.domain.table(("result", size, stride), functools.partial(_multiples, size, stride))
+            base = self._moves(row, words.output(j), base, array)
             self._output(row, j, base, _address(table), array.strides[1:-1])
             row[words.output(j) + words.ndim] = 0
         row[words.streamed] = sum(a.nbytes for a, _ in results) >= STREAMED
@@ -299,29 +312,31 @@ class Tile:
         """What is to be done, in planes or in steps of the stream."""
         for f in self.domain.read:
             array, origin = self.sources[f]
-            row[words.field(f)] = _address(array) + (self.left - origin[-1]) * array.itemsize
+            base = _address(array) + (self.left - origin[-1]) * array.itemsize
+            row[words.field(f)] = self._moves(row, words.field(f), base, array)
             for a, stride in enumerate(array.strides[:-1]):
                 place = lambda p, f=f, a=a, s=stride: self._index(f, a, p) * s  # noqa: E731
                 row[words.field(f) + 1 + a] = self._offsets(f, a, ("array", origin[a], stride), place)
-            row[words.field(f) + words.ndim] = self._row_offsets(f, origin[-1], array.itemsize)
+            begin, end = row[words.row + 2 : words.row + 4] + self.left
+            low, high = row[words.row + 4 : words.row + 6] + self.left
+            for side, (start, stop) in enumerate(((begin, low), (high, end))):
+                wanted = range(start - self.domain.below[-1], stop + self.domain.above[-1])
+                table = self._row_offsets(f, wanted, origin[-1], array.itemsize) if start < stop else 0
+                row[words.field(f) + words.ndim + side] = table - 8 * (wanted.start - self.left)
 
-    def _row_offsets(self, f: int, origin: int, size: int) -> int:
-        """The address of a table of where the elements of a row stand, from its left end."""
-        last, n, along = len(self.starts) - 1, self.domain.shape[-1], self.levels[0][-1]
-        wanted = range(self.left, along.stop + self.domain.above[-1])
+    def _row_offsets(self, f: int, wanted: range, origin: int, size: int) -> int:
+        """The address of a table of where the elements at positions of a row stand, from its left end."""
+        last, n = len(self.starts) - 1, self.domain.shape[-1]
 
         def make() -> Array:
-            positions = np.arange(*_ends(wanted))
-            table = (self._index(f, last, positions) - (self.left - origin)) * size
-            for p in (*range(-self.domain.below[-1], 0), *range(n, wanted.stop)) if not self.images[last] else ():
+            table = (self._index(f, last, np.arange(*_ends(wanted))) - (self.left - origin)) * size
+            for p in wanted if not self.images[last] else ():
                 (q,) = elements(range(p, p + 1), n, self.domain.edges[f][last], False)
-                if p in wanted and q is None:
-                    table[p - self.left] = code.OUTSIDE + self._constant(f, last, int(p >= n))
-                elif p in wanted:
-                    table[p - self.left] = (q - self.left) * size
+                value = code.OUTSIDE + self._constant(f, last, int(p >= n)) if q is None else (q - self.left) * size
+                table[p - wanted.start] = value
             return table
 
-        key = ("along", f, wanted, origin, size, self.images[last], self.ring.pitch)
+        key = ("along", f, wanted, self.left, origin, size, self.images[last], self.ring.pitch)
         return _address(self.domain.table(key, make))
 
     # Rings
@@ -336,6 +351,7 @@ class Tile:
             margins = self._margins(f)
             tables = [self._ring_table(f, a) for a in range(len(self.starts) - 1)]
             self.fields[k] = self._copied(f, margins, tables[0], place)
+            self._moves(self.fields[k], 0, int(self.fields[k, 0]), self.sources[f][0])
             strides = [s * domain.sizes[f] for s in self._row_strides()]
             for t, row in enumerate(self.words):
                 row[words.field(f)] = place
@@ -377,18 +393,19 @@ class Tile:
         """The words of a field that the stream copies into its ring."""
         array, _ = self.sources[f]
         level, size = self.levels[0], self.domain.sizes[f]
-        planes = np.zeros(len(self.wanted[0]), np.int64)
-        first = level[0].start - self.starts[0]
-        planes[first : first + len(level[0])] = self._index(f, 0, np.arange(*_ends(level[0]))) * array.strides[0]
+        first, stop = level[0].start - self.starts[0], level[0].stop - self.starts[0]
+        # nothing past the ends is copied, so only elements that exist are looked up
+        key = ("array", self.sources[f][1][0], array.strides[0])
+        planes = self._offsets(f, 0, key, lambda p: self._index(f, 0, p) * array.strides[0])
         rows_from, rows_to = np.zeros(1, np.int64), np.zeros(1, np.int64)
         for a, stride in enumerate(self._row_strides(), 1):
             index = self._index(f, a, np.arange(*_ends(level[a]))) * array.strides[a]
             rows_from = np.add.outer(rows_from, index).ravel()
             rows_to = np.add.outer(rows_to, np.arange(len(level[a])) * (stride * size)).ravel()
         runs = self._runs(f, array.strides[-1])
-        self.held += [planes, rows_from, rows_to, runs, margins]
+        self.held += [rows_from, rows_to, runs, margins]
         return [
-            *(_address(array), first, first + len(level[0]), _address(planes), table),
+            *(_address(array), first, stop, planes, table),
             *(len(rows_from), _address(rows_from), _address(rows_to), len(runs), _address(runs)),
             *(size, array.strides[-1], len(margins), _address(margins), place),
         ]
@@ -423,6 +440,10 @@ class Tile:
 
 def _address(array: Array) -> int:
     return int(array.__array_interface__["data"][0])
+
+
+def _multiples(count: int, of: int) -> Array:
+    return np.arange(count) * of
 
 
 def _ends(along: range) -> tuple[int, int]:
