@@ -88,8 +88,8 @@ class Backend(Protocol):
         """Apply a stencil step after step and return the state over the box `out`, one array per output.
 
         `scalars` is a structured array with one row for each step and a field for each scalar of the program, in the
-        program's order and dtypes. `domain` is the shape of the whole fields. Element 0 of ``fields[f]`` stands at position
-        ``origins[f]``; each covers level 0 of ``boxes(stencil, edges, domain, out, steps)``, in its positions: no
-        fields are changed, and they may have any strides. `into`: arrays to write to instead of new ones.
+        program's order and dtypes. `domain` is the shape of the whole fields. Element 0 of ``fields[f]`` stands at
+        position ``origins[f]``; each covers level 0 of ``boxes(stencil, edges, domain, out, steps)``, in its positions:
+        no fields are changed, and they may have any strides. `into`: arrays to write to instead of new ones.
         The bits do not depend on `out`, on how often it is cut, or on how many steps are done by one call.
         """
