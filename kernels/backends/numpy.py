@@ -73,7 +73,12 @@ class NumPyBackend:
     def scan(
         self, name: str, array: Array, axis: int, carry: Array | None, dtype: np.dtype[Any], *, out: Array | None = None
     ) -> Array:
-        result: Array = interpreter.scan(np, name, array, axis, carry, dtype, out)
+        from gpuarray.kernels import scan
+
+        target = np.empty(array.shape, dtype) if out is None else out
+        if scan.applies(name, array, axis, carry, dtype, target):
+            return scan.run(name, array, carry, target)
+        result: Array = interpreter.scan(np, name, array, axis, carry, dtype, target)
         return result
 
     def sweep(
