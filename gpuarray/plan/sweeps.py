@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from gpuarray.graph.grid import Lengths, Region, count, number_of, one_chunk, region_at, size_of, whole
+from gpuarray.graph.grid import Lengths, Region, count, one_chunk, region_at, size_of, whole
 from gpuarray.graph.leaves import Const, Index, Source, Stored
 from gpuarray.graph.node import Node, rewrite
 from gpuarray.graph.stencil import Part, Sweep, Visit, visited
@@ -25,7 +25,7 @@ from gpuarray.kernels.stencils.boxes import boxes
 from gpuarray.kernels.stencils.program import StencilProgram
 from gpuarray.optimize.fuse import Policy
 from gpuarray.plan.block import expand, needs
-from gpuarray.plan.tiling import LONG, Budget, tile
+from gpuarray.plan.tiling import LONG, Budget, middle_task, tile
 
 OPERATION = 0.09e-9
 """Seconds of a scalar operation in a compiled sweep, about; only ratios matter."""
@@ -208,7 +208,7 @@ def as_tiled(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Wa
             grid = tile([trial], trial.chunks, (), budget)
         except MemoryLimitError:
             continue
-        out = region_at(grid, number_of(grid, [len(c) // 2 for c in grid]))
+        out = region_at(grid, middle_task(grid))
         if size_of(out) * steps > LONG and steps > 1:
             continue
         again = redundancy(trial, out) if count(grid) > 1 else 1.0

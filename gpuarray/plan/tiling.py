@@ -125,6 +125,7 @@ class Tiling:
         demanded = [*units, *(partial_units(n) for n in nodes if isinstance(n, Partial))]
         self.units = [common(along) for along in zip(*demanded, strict=True)] if demanded else None
         self.memo: dict[Chunks, Needs] = {}
+        self.swept = any(isinstance(n, Sweep) for n in toposort(*nodes))
 
     def choose(self, hint: Chunks) -> Chunks:
         grid = tuple(self.snap(a, c) for a, c in enumerate(hint))
@@ -142,8 +143,9 @@ class Tiling:
     def bytes(self, grid: Chunks) -> int:
         """Bytes of the largest of a few tasks; `check` looks at all of them where they may differ."""
         if grid not in self.memo:
-            middle = number_of(grid, [len(c) // 2 for c in grid])  # a stencil reads more there than at the edges
-            sample = (largest_task(grid), 0, count(grid) - 1, middle)
+            sample = [largest_task(grid), 0, count(grid) - 1]
+            if self.swept:
+                sample.append(middle_task(grid))
             found = (needs(expand(wanted(self.nodes, region_at(grid, k)))) for k in dict.fromkeys(sample))
             self.memo[grid] = max(found, key=lambda n: n.total)
         return self.memo[grid].total
@@ -302,12 +304,19 @@ def largest_task(grid: Chunks) -> int:
     return number
 
 
+def is_uneven(node: Node) -> bool:
+    """Whether what a task needs depends on where it is."""
+    return isinstance(node, UNEVEN) or node.label == TAKE
+
+
+def middle_task(grid: Chunks) -> int:
+    """The number of a task inside, where a stencil reads more than at the edges."""
+    return number_of(grid, [len(c) // 2 for c in grid])
+
+
 def all_kinds(grid: Chunks) -> list[int]:
-    """Tasks at the ends of a grid, next to them and inside, and the longest: a stencil needs more inside."""
-    along = []
-    for lengths in grid:
-        last = len(lengths) - 1
-        along.append(sorted({0, min(1, last), last // 2, max(0, last - 1), last}))
+    """Tasks at the ends of a grid and inside, and the longest."""
+    along = [sorted({0, len(c) // 2, len(c) - 1}) for c in grid]
     return [largest_task(grid), *(number_of(grid, index) for index in itertools.product(*along))]
 
 
@@ -318,7 +327,7 @@ def check(nodes: Sequence[Node], grid: Chunks, budget: Budget) -> None:
     """
     numbers: Iterable[int] = (largest_task(grid),)
     order = toposort(*nodes)
-    if any(isinstance(n, UNEVEN) or n.label == TAKE for n in order):
+    if any(map(is_uneven, order)):
         numbers = range(min(count(grid), MOST))
     elif any(isinstance(n, Sweep) for n in order):
         numbers = all_kinds(grid)
