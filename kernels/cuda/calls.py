@@ -25,6 +25,8 @@ Address = Callable[[Any, int], Any]
 """``address(array, offset)``: where element 0 of an array lies, moved by so many bytes."""
 Three = tuple[int, int, int]
 
+ENOUGH_THREADS = 1 << 18
+"""That keep a large GPU busy."""
 MOST_BLOCKS = 1 << 20
 """Of the first axis of a grid whose blocks stride over it; far more than any GPU holds at once."""
 
@@ -355,8 +357,8 @@ def _march(box: Box, length: int, threads: Three | None) -> tuple[tuple[int, ...
     if len(box) == 1:
         return (-(-across // x),), (x,), 1
     middle = math.prod(len(r) for r in box[1:-1])
-    # pieces long enough that the rows read twice do not matter, and enough of them that all of the GPU has work
-    rows = max(min(64, len(box[0])), -(-len(box[0]) // 65535))
+    # long pieces read few rows twice, and many pieces give all of the GPU work
+    rows = max(8, min(64, len(box[0]) * across * middle // ENOUGH_THREADS), -(-len(box[0]) // 65535))
     pieces = -(-len(box[0]) // rows)
     if len(box) == 2:
         return (-(-across // x), -(-pieces // y)), (x, y), rows

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gpuarray.kernels import cache
 from gpuarray.kernels.errors import GPUArrayError
@@ -68,12 +69,19 @@ def _without_contraction() -> Iterator[None]:
     from numba.cuda.cudadrv import nvvm
 
     with global_compiler_lock:
-        compile_ir = nvvm.compile_ir
-        nvvm.compile_ir = lambda irs, **options: compile_ir(irs, **{**options, "fma": False})
+        compile_ir, calls = nvvm.compile_ir, []
+
+        def exact(irs: Any, **options: Any) -> Any:
+            calls.append(options)
+            return compile_ir(irs, **{**options, "fma": False})
+
+        nvvm.compile_ir = exact
         try:
             yield
         finally:
             nvvm.compile_ir = compile_ir
+        if not calls:
+            raise CompilationError("this numba-cuda compiles in another way, in which arithmetic is not exact")
 
 
 def ptx(kernel: Kernel, capability: tuple[int, int]) -> str:

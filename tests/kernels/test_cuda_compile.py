@@ -1,0 +1,391 @@
+"""CUDA kernels compiled to PTX and cubins where there is no GPU: all rows, exact arithmetic, and what kernels take."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpuarray.kernels import cache, philox
+from gpuarray.kernels.cuda import (
+    calls,
+    elementwise_code,
+    launch,
+    offline,
+    reduction_code,
+    registers,
+    scalar_code,
+    stencil_code,
+    sweep_code,
+)
+from gpuarray.kernels.cuda.offline import CompilationError, Kernel
+from gpuarray.kernels.program import Builder
+from gpuarray.kernels.row import type_name
+from gpuarray.kernels.table import ELEMENTWISE
+
+ARCH = (9, 0)
+DTYPES = ["bool", "int8", "uint8", "int64", "uint64", "float32", "float64", "complex64", "complex128"]
+MORE_DTYPES = ["int16", "uint16", "int32", "uint32"]
+TABLE = Path(__file__).with_name("cuda_registers.json")
+
+compiles = pytest.mark.skipif(
+    importlib.util.find_spec("numba_cuda") is None, reason="needs numba-cuda: pip install 'numba-cuda[cu12]'"
+)
+
+
+@pytest.fixture(autouse=True)
+def _only_where_it_can_and_should(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("slow") and "slow" not in request.config.getoption("markexpr"):
+        pytest.skip("takes minutes of compiling; run it with -m slow")
+    if request.node.get_closest_marker("skipif") and not offline.available():
+        pytest.skip("Numba-CUDA has no NVVM or no ptxas here")
+
+
+# Rows
+
+
+def operands_of(name: str, dtype: str) -> list[np.dtype[Any]] | None:
+    """The operands with which a row is tried for a dtype; None where it does not take that dtype itself."""
+    row, d = ELEMENTWISE[name], np.dtype(dtype)
+    if name.startswith("random_"):
+        loop = ["uint64", "uint64", "int64", "int64", "uint64"][: row.nin]
+        return [np.dtype(x) for x in loop] if dtype == "int64" else None
+    special = {"where": ["bool", d, d], "round": [d, "int64"], "ldexp": [d, "int64"]}
+    real = np.dtype(f"f{d.itemsize // 2}") if d.kind == "c" else d if d.kind == "f" else np.dtype("f8")
+    special["nan_to_num"] = [d, real, real, real]
+    operands = [np.dtype(x) for x in special.get(name, [d] * row.nin)]
+    try:
+        loop_, _ = row.resolve(*operands)
+    except TypeError:
+        return None
+    return operands if list(loop_) == operands else None
+
+
+def rows_kernel(dtype: str) -> tuple[Kernel, list[str], list[str]]:
+    """One kernel of all rows of a dtype; the names of the rows in it, and of those that have no text."""
+    lines, inside, without = [], [], []
+    for name, row in ELEMENTWISE.items():
+        operands = operands_of(name, dtype)
+        if operands is None:
+            continue
+        loop, result = row.resolve(*operands)
+        text = scalar_code.text_of(row, loop, result)
+        if text is None:
+            without.append(name)
+            continue
+        values = [f"a{np.dtype(d).name}_{k}" for k, d in enumerate(loop)]
+        for k, (value, d) in enumerate(zip(values, loop, strict=True)):
+            line = f"{value} = load({type_name(d)}, p, np.uint64({k}))"
+            if line not in lines:
+                lines.append(line)
+        at = len(inside)
+        lines.append(f"r{at} = {type_name(result)}({text.format(*values)})")
+        lines.append(f"store({type_name(result)}, o, np.uint64({at}), r{at})")
+        inside.append(name)
+    parameters = [("p", "uint64"), ("o", "uint64")]
+    return Kernel(scalar_code.kernel_text("rows", parameters, lines), ("uint64", "uint64"), 64), inside, without
+
+
+@compiles
+@pytest.mark.parametrize("dtype", [*DTYPES, *(pytest.param(d, marks=pytest.mark.slow) for d in MORE_DTYPES)])
+def test_every_row_compiles(dtype: str) -> None:
+    kernel, inside, _ = rows_kernel(dtype)
+    assert len(inside) > 20
+    text = offline.ptx(kernel, ARCH)
+    assert ".extern .func" not in text
+    content, _ = offline.assemble(text, ARCH)
+    assert content[:4] == b"\x7fELF"
+
+
+@pytest.mark.parametrize("dtype", DTYPES + MORE_DTYPES)
+def test_rows_without_code_are_listed(dtype: str) -> None:
+    kind = np.dtype(dtype).kind
+    listed = {n for n, kinds in scalar_code.INTERPRETED if kind in kinds and operands_of(n, dtype) is not None}
+    assert set(rows_kernel(dtype)[2]) == listed
+
+
+def test_why_a_program_is_missing() -> None:
+    b = Builder()
+    x = b.input("array", "float16")
+    assert "float16" in scalar_code.missing(b.build(b.step("sqrt", x)))
+    b = Builder()
+    assert scalar_code.missing(b.build(b.step("sin", b.input("array", "complex128")))).startswith("sin of complex128")
+    assert scalar_code.missing(registers.arithmetic("float64")) == ""
+
+
+# Exactness and memory access
+
+
+def ptx_of(name: str, arch: tuple[int, int] = ARCH) -> str:
+    return offline.ptx(registers.cases()[name](), arch)
+
+
+ARITHMETIC = ["elementwise arithmetic float64", "elementwise arithmetic complex64", "stencil 2-D 5 points float64"]
+ARITHMETIC += ["4 steps 2-D 5 points float32", "sum float64 along", "var float64 across", "squares arithmetic float32"]
+
+
+@compiles
+@pytest.mark.parametrize("name", ARITHMETIC)
+def test_nothing_is_contracted(name: str) -> None:
+    """A product and a sum round twice, as NumPy's."""
+    text = ptx_of(name)
+    assert re.search(r"\b(add|mul)\.rn\.f(32|64)\b", text)
+    assert not re.search(r"\bfma\b", text)
+    assert not re.search(r"\b(add|mul)\.f(32|64)\b", text), "ptxas may contract what has no rounding mode"
+    assert ".ftz" not in text
+    assert ".approx" not in text
+
+
+@compiles
+def test_random_numbers_are_not_contracted() -> None:
+    assert "fma" not in ptx_of("elementwise random_normal")
+
+
+@compiles
+@pytest.mark.parametrize("form", ["contiguous", "strided", "squares", "stencil", "edges", "steps", "sum", "merge"])
+def test_indices_are_integers(form: str) -> None:
+    """Numba makes a float64 of uint64 and int64: a kernel of integers that has floats computes addresses in them."""
+    program = registers.arithmetic("int32")
+    modes = ((("reflect", "constant"),) * 2,)
+    stencil = registers.relaxation(registers.star(2, 1), "int32")
+    b = Builder()
+    plain = b.build(b.input("array", "int64"))
+    fixed = ((("fixed", "nearest"),) * 2,)
+    kernels = {
+        "contiguous": lambda: elementwise_code.contiguous_kernel(program, elementwise_code.contiguous(program)),
+        "strided": lambda: elementwise_code.strided_kernel(program, elementwise_code.Operands("ss-"), 3, True),
+        "squares": lambda: elementwise_code.tiled_kernel(program, elementwise_code.Operands("ss-"), 3),
+        "stencil": lambda: stencil_code.interior_kernel(stencil),
+        "edges": lambda: stencil_code.edge_kernel(stencil, modes),
+        "steps": lambda: sweep_code.sweep_kernel(stencil, fixed, 2),
+        "sum": lambda: reduction_code.fold_kernel(plain, "sum", reduction_code.Layout(2, 2, True)),
+        "merge": lambda: reduction_code.merge_kernel("sum", np.dtype("int64")),
+    }
+    assert not re.search(r"\.f(32|64)\b", offline.ptx(kernels[form](), ARCH))
+
+
+@compiles
+@pytest.mark.parametrize("dtype", ["int8", "float32", "float64", "complex64", "complex128"])
+def test_memory_is_read_in_vectors(dtype: str) -> None:
+    """16 bytes a load through the read-only path, and at least two loads before the first use."""
+    text = ptx_of(f"elementwise arithmetic {dtype}")
+    loads = re.findall(r"ld\.global\.nc\.(v[24]\.\w+)", text)
+    assert len(loads) >= 4
+    assert re.search(r"st\.global\.v[24]\.", text)
+    loop = text[text.index("ld.global.nc.v") :]
+    first_use = re.search(r"\b(add|mul)\.", loop[loop.index(";") :].replace("add.s64", ""))
+    assert first_use is not None
+
+
+@compiles
+def test_memory_that_is_written_is_not_read_through_the_read_only_path() -> None:
+    program = registers.arithmetic("float64")
+    operands = elementwise_code.Operands("uu-", coherent=True)
+    text = offline.ptx(elementwise_code.contiguous_kernel(program, operands), ARCH)
+    assert "ld.global.nc" not in text
+    assert "ld.global.v2.f64" in text
+
+
+# Registers
+
+
+def recorded() -> dict[str, Any]:
+    return json.loads(TABLE.read_text())["kernels"]
+
+
+DEFAULT = [
+    *("elementwise arithmetic float64", "elementwise exp float32", "strided arithmetic float32"),
+    *("stencil 2-D 5 points float64", "stencil 3-D 7 points float32", "4 steps 2-D 5 points float64"),
+    *("sum float64 along", "max float32 across", "var float64 merge"),
+]
+
+
+def check_resources(name: str, arch: str, found: offline.Resources) -> None:
+    registers_, spills, shared = recorded()[name][arch]
+    assert found.spills <= spills, f"{name} spills {found.spills} bytes on {arch}"
+    assert found.registers <= registers_ + 8, f"{name} takes {found.registers} registers on {arch}, not {registers_}"
+    assert found.shared <= max(shared, 1) * 1.25, f"{name} takes {found.shared} bytes of shared memory, not {shared}"
+
+
+def test_the_table_is_of_these_kernels_and_none_spills() -> None:
+    assert set(recorded()) == set(registers.cases())
+    for name, row in recorded().items():
+        assert set(row) == {f"sm_{a}{b}" for a, b in registers.CAPABILITIES}
+        for arch, (count, spills, shared) in row.items():
+            assert 0 < count <= 255, (name, arch)
+            assert spills == 0, (name, arch)
+            assert shared <= offline.SHARED_BY_DEFAULT, (name, arch)
+
+
+@compiles
+@pytest.mark.parametrize("name", DEFAULT)
+def test_registers(name: str) -> None:
+    check_resources(name, "sm_90", offline.measure(registers.cases()[name](), (9, 0)))
+
+
+@compiles
+@pytest.mark.parametrize("arch", [(7, 0), (8, 0)])
+def test_registers_of_older_architectures(arch: tuple[int, int]) -> None:
+    name = "stencil 2-D 5 points float64"
+    check_resources(name, f"sm_{arch[0]}{arch[1]}", offline.measure(registers.cases()[name](), arch))
+
+
+@compiles
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(registers.cases()))
+def test_registers_of_all(name: str) -> None:
+    for (a, b), kernel in ((c, registers.cases()[name]()) for c in registers.CAPABILITIES):
+        check_resources(name, f"sm_{a}{b}", offline.measure(kernel, (a, b)))
+
+
+# The cache of cubins
+
+
+SMALL = Kernel("def kernel(p, n):\n    store(np.int64, p, np.uint64(0), n)\n", ("uint64", "int64"), 32)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Any:
+    cache.set_folder(tmp_path / "cubins")
+    yield tmp_path / "cubins"
+    cache.set_folder(None)
+
+
+@compiles
+def test_cubins_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not offline.ready(SMALL, ARCH)
+    path = offline.cubin(SMALL, ARCH)
+    assert path.parent == folder
+    assert path.read_bytes()[:4] == b"\x7fELF"
+    assert offline.ready(SMALL, ARCH)
+    assert not offline.ready(SMALL, (8, 0))
+    with monkeypatch.context() as patched:
+        patched.setattr(offline, "ptx", lambda *_: pytest.fail("compiled again"))
+        assert offline.cubin(SMALL, ARCH) == path
+    for broken in (b"", b"\x7fELF and nothing else"):
+        path.write_bytes(broken)
+        assert not offline.ready(SMALL, ARCH)
+        assert len(offline.cubin(SMALL, ARCH).read_bytes()) > 100
+
+
+def test_a_key_is_of_all_that_the_code_depends_on() -> None:
+    other = [
+        Kernel(SMALL.source + " ", SMALL.parameters, 32),
+        Kernel(SMALL.source, ("uint64", "int32"), 32),
+        Kernel(SMALL.source, SMALL.parameters, 64),
+        Kernel(SMALL.source, SMALL.parameters, 32, blocks=2),
+    ]
+    keys = {offline.key_of(k, ARCH) for k in (SMALL, *other)} | {offline.key_of(SMALL, (8, 0))}
+    assert len(keys) == 6
+
+
+@compiles
+def test_what_does_not_compile_says_so() -> None:
+    bad = Kernel("def kernel(p):\n    store(np.int64, p, np.uint64(0), no_such_name)\n", ("uint64",), 32)
+    with pytest.raises(CompilationError, match="no_such_name"):
+        offline.ptx(bad, ARCH)
+    with pytest.raises(CompilationError, match="sm_90"):
+        offline.assemble(".version 8.0\n.target sm_90\nnonsense", ARCH)
+
+
+@compiles
+def test_ptx_of_a_newer_compiler_is_assembled() -> None:
+    text = offline.ptx(SMALL, ARCH)
+    newer = re.sub(r"(?m)^\.version .*$", ".version 99.9", text)
+    assert newer != text
+    assert offline.assemble(newer, ARCH)[0] == offline.assemble(text, ARCH)[0]
+
+
+def test_without_an_assembler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offline, "assembler", lambda: None)
+    with pytest.raises(CompilationError, match="numba-cuda"):
+        offline.assemble("", ARCH)
+    assert not offline.available()
+
+
+def test_importing_imports_neither_numba_nor_cupy() -> None:
+    names = "calls, device, elementwise_code, launch, offline, reduction_code, registers, simulated, sweep_code"
+    code = f"import sys; from gpuarray.kernels.cuda import {names}; print({{'numba', 'cupy'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+# Philox
+
+
+@compiles
+def test_random_numbers_are_the_generator_of_the_cpu() -> None:
+    """The device functions are made of `philox`'s own text, so there is one generator; this says they are there."""
+    from gpuarray.kernels.cuda import device
+
+    for function in philox.OPERATIONS.values():
+        assert function.__name__ in device.namespace()
+
+
+# CuPy
+
+
+def test_calls_are_what_cupy_takes() -> None:
+    cupy = pytest.importorskip("cupy")
+    module = inspect.signature(cupy.RawModule.__init__).parameters
+    assert "path" in module or "path" in (cupy.RawModule.__doc__ or "")
+    text = inspect.getdoc(cupy.RawKernel.__call__) or ""
+    for word in ("grid", "block", "args", "shared_mem"):
+        assert word in text
+    assert hasattr(cupy.RawKernel, "max_dynamic_shared_size_bytes")
+    assert callable(cupy.may_share_memory)
+
+
+class _Device:
+    """As much of CuPy as `launch` calls."""
+
+    def __init__(self) -> None:
+        self.launched: list[Any] = []
+        self.paths: list[str] = []
+        self.cuda = self
+
+    id = 0
+    compute_capability = "90"
+
+    def Device(self) -> _Device:
+        return self
+
+    def RawModule(self, *, path: str) -> _Device:
+        self.paths.append(path)
+        return self
+
+    def get_function(self, name: str) -> _Device:
+        assert name == "kernel"
+        return self
+
+    def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int) -> None:
+        self.launched.append((grid, block, args, shared_mem))
+
+
+@compiles
+def test_launching(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The arguments have the sizes of the kernel's parameters, which is all that a launch checks on a GPU."""
+    device = _Device()
+    monkeypatch.setitem(sys.modules, "cupy", device)
+    program = registers.arithmetic("float32")
+    x = np.zeros((5, 7), np.float32)
+    call = calls.elementwise(
+        program, [x, x, 2], [x], lambda array, offset: np.uint64(array.ctypes.data + offset), lambda array: True
+    )
+    assert call is not None
+    launch.run([call, call])
+    assert len(device.launched) == 2
+    assert len(device.paths) == 1
+    grid, block, arguments, shared = device.launched[0]
+    assert (grid, block, shared) == ((1, 1, 1), (256, 1, 1), 0)
+    parameters = re.findall(r"\.param \.(\w+)", offline.ptx(call.kernel, ARCH).split(")")[0])
+    assert [np.dtype(a.dtype).itemsize * 8 for a in arguments] == [int(re.sub(r"\D", "", p)) for p in parameters]
+    launch.function.cache_clear()
