@@ -16,6 +16,8 @@ from numba import njit
 
 from gpuarray.kernels import elementwise, reduce
 from gpuarray.kernels.program import Affine, Builder, Program
+from gpuarray.kernels.stencils import compiled as stencils
+from gpuarray.kernels.stencils.program import Edge, StencilProgram, Tap
 
 Work = Callable[[], Any]
 
@@ -41,6 +43,13 @@ def read_two(a: Any, b: Any) -> Any:
 def chain(a: Any, b: Any, out: Any) -> None:
     for k in range(out.size):
         out[k] = (a[k] * 2.5 + b[k]) * (a[k] - b[k]) + 1.0
+
+
+@njit(nogil=True, error_model="numpy")
+def five_points(a: Any, out: Any, own: float, other: float) -> None:
+    for i in range(1, a.shape[0] - 1):
+        for k in range(1, a.shape[1] - 1):
+            out[i, k] = a[i, k] * own + (((a[i - 1, k] + a[i + 1, k]) + a[i, k - 1]) + a[i, k + 1]) * other
 
 
 def race(ours: Work, other: Work, rounds: int = 5) -> tuple[float, float]:
@@ -123,6 +132,49 @@ def random_work(n: int, out: Any) -> None:
     rate("x + x.T of uniform x", race(ours, ours, 2)[0], 0.25, count)
 
 
+def star(ndim: int) -> StencilProgram:
+    """Own value and the neighbours along every axis."""
+    b = Builder()
+    offsets = [tuple(side if a == axis else 0 for a in range(ndim)) for axis in range(ndim) for side in (-1, 1)]
+    own, *around = (b.input("array", "float64") for _ in range(2 * ndim + 1))
+    total = around[0]
+    for value in around[1:]:
+        total = b.step("add", total, value)
+    weights = [b.input("scalar", "float64") for _ in range(2)]
+    result = b.step("add", b.step("multiply", own, weights[0]), b.step("multiply", total, weights[1]))
+    return StencilProgram(b.build(result), tuple(Tap(0, o) for o in ((0,) * ndim, *offsets)), ("float64",), ndim)
+
+
+def sweeps(x: Any, out: Any) -> None:
+    """Diffusion with a fixed edge, of one step and of many."""
+
+    def sweep(a: Any, into: Any, steps: int) -> None:
+        scalars = np.zeros(steps, [("own", "f8"), ("other", "f8")])
+        scalars["own"], scalars["other"] = 0.5, 0.25 / a.ndim
+        edges = (((Edge("fixed"), Edge("fixed")),) * a.ndim,)
+        box, start = tuple(map(range, a.shape)), [(0,) * a.ndim]
+        stencils.sweep(star(a.ndim), edges, scalars, a.shape, box, [a], start, [into])
+
+    n = min(x.shape[0], 4096)
+    a, target = x[:n, :n].copy(), out[:n, :n].copy()
+    one, by_hand = race(lambda: sweep(a, target, 1), lambda: five_points(a, target, 0.5, 0.125))
+    report("5 points, a step", one, by_hand, 0.95, a.size)
+    many, _ = race(lambda: sweep(a, target, 50), lambda: None, 2)
+    report("5 points, 50 steps, of a step's rate", many, 50 * one, 2.2, 50 * a.size)
+    small, small_target = a[:400, :400].copy(), np.empty((400, 400))
+    rate(
+        "5 points, 400 x 400",
+        race(lambda: sweep(small, small_target, 2000), lambda: None, 2)[0],
+        1.6,
+        2000 * small.size,
+    )
+    edge = round(a.size ** (1 / 3))
+    cube, cube_target = (v.reshape(-1)[: edge**3].reshape((edge,) * 3) for v in (a, target))
+    one, _ = race(lambda: sweep(cube, cube_target, 1), lambda: None)
+    many, _ = race(lambda: sweep(cube, cube_target, 24), lambda: None, 2)
+    report("7 points, 24 steps, of a step's rate", many, 24 * one, 1.3, 24 * cube.size)
+
+
 def overhead() -> None:
     x = np.arange(10.0)
     work = program(lambda b, a, s: b.step("multiply", a, s), A, S)
@@ -149,6 +201,7 @@ def main() -> None:
     reductions(x, y)
     elementwise_work(x, y, out)
     random_work(min(n, 4096), out[: min(n, 4096), : min(n, 4096)])
+    sweeps(x, out)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from gpuarray.kernels.stencils import code, interpreter, stream, visits
 from gpuarray.kernels.stencils.boxes import Box, boxes
 from gpuarray.kernels.stencils.margins import extended
 from gpuarray.kernels.stencils.program import Edge, Edges, StencilProgram, Tap, kept_border
-from gpuarray.kernels.stencils.tile import Array, Domain
+from gpuarray.kernels.stencils.rings import Array, Domain
 
 
 @functools.lru_cache(1024)
@@ -77,6 +78,18 @@ def scratch_nbytes(stencil: StencilProgram, edges: Edges, domain: tuple[int, ...
     if not all(out) or not applies(stencil, edges, steps):
         return 0
     return visits.scratch_nbytes(*_domain(stencil, edges, domain, boxes(stencil, edges, domain, out, steps)))
+
+
+def redundancy(stencil: StencilProgram, edges: Edges, domain: tuple[int, ...], out: Box, steps: int) -> float:
+    """Points that `sweep` computes for each that is asked for, those of levels between included."""
+    if not all(out) or not steps:
+        return 1.0
+    levels = boxes(stencil, edges, domain, out, steps)
+    asked = steps * math.prod(map(len, out))
+    tiles = 1.0
+    if applies(stencil, edges, steps):
+        tiles = visits.plan(*_domain(stencil, edges, domain, levels)).updates
+    return tiles * sum(math.prod(map(len, box)) for box in levels[1:]) / asked
 
 
 def sweep(

@@ -32,6 +32,9 @@ _ROW = 40.0
 _TILE = 2e4
 """To begin a tile."""
 
+_LONGEST = 1 << 24
+"""Elements of a row that are computed in one call: then Ctrl-C is noticed."""
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -105,7 +108,7 @@ def _tiles(costs: Costs, steps: int, budget: int, line: int) -> Iterator[tuple[t
     choices = [sorted({-(-n // c) for c in counts if c <= max(n, 1)}, reverse=True) for n in lengths]
     choices[-1] = sorted({min(-(-n // line) * line, lengths[-1]) for n in choices[-1]}, reverse=True)
     if steps == 1 and not costs.reach[0]:  # read in place, and no plane twice
-        yield costs.lengths[1:], 1
+        yield (*lengths[:-1], min(lengths[-1], _LONGEST)), 1
         return
     found = False
     for rest in itertools.product(*choices[1:]):

@@ -13,7 +13,8 @@ from gpuarray.kernels import cache
 from gpuarray.kernels.stencils import code, stream
 from gpuarray.kernels.stencils.boxes import Box
 from gpuarray.kernels.stencils.plan import Costs, Plan, cache_nbytes, choose, cut
-from gpuarray.kernels.stencils.tile import Array, Domain, Placed, Rings, Tile
+from gpuarray.kernels.stencils.rings import Array, Domain, Rings
+from gpuarray.kernels.stencils.tile import Placed, Tile
 
 _CALL = 3e7
 """Points that are computed by one call into a kernel, at most: then Ctrl-C is noticed."""

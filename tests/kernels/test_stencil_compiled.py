@@ -15,7 +15,8 @@ from gpuarray.kernels.program import Builder
 from gpuarray.kernels.stencils import compiled, interpreter, tile, visits
 from gpuarray.kernels.stencils.plan import Plan, choose, cut
 from gpuarray.kernels.stencils.program import Edge, StencilProgram
-from gpuarray.kernels.stencils.scratch import scratch_nbytes
+from gpuarray.kernels.stencils.rings import Domain
+from gpuarray.kernels.stencils.scratch import redundancy, scratch_nbytes
 from gpuarray.kernels.testing_stencils import (
     Case,
     assert_same_bits,
@@ -64,7 +65,7 @@ def interpreted(case: Case) -> tuple[Array, ...]:
 def drawn_plan(rng: np.random.Generator) -> Any:
     """A way to cut a sweep that nobody would choose."""
 
-    def plan(domain: tile.Domain, levels: Any) -> Plan:
+    def plan(domain: Domain, levels: Any) -> Plan:
         lengths = tuple(int(rng.integers(1, len(r) + 3)) for r in levels[-1][1:])
         return Plan(int(rng.integers(1, len(levels))), lengths, int(rng.integers(1, 6)), 1.0)
 
@@ -101,6 +102,24 @@ def test_its_own_plans(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         for out in (case.whole(), tuple(range(n // 3, n - 5) for n in domain)):
             for got, value in zip(run(case, out), wanted, strict=True):
                 assert_same_bits(got, within(value, out))
+
+
+@pytest.mark.parametrize("name", ["complex", "2d"])
+@pytest.mark.parametrize("shift", [0, 4, 8, 3])
+def test_results_are_streamed_to_any_address(name: str, shift: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tile, "STREAMED", 0)
+    stencil, rng = stencil_of(name), np.random.default_rng(shift)
+    for width in (1, 7, 1030):
+        case = data(rng, stencil, draw_edges(rng, stencil), (5, width), 1)
+        dtype = stencil.dtype(0)
+        memory = np.full(5 * (width + 9) * dtype.itemsize + 64, 0x77, np.uint8)
+        rows = memory[shift : shift + 5 * (width + 9) * dtype.itemsize].view(dtype).reshape(5, width + 9)
+        arrays, origins = case.level0(case.whole())
+        given = (stencil, case.edges, case.scalars, case.domain, case.whole(), arrays, origins)
+        (got,) = compiled.sweep(*given, into=[rows[:, 4 : 4 + width]])
+        assert_same_bits(np.array(got), interpreted(case)[0])
+        assert (rows[:, :4].copy().view(np.uint8) == 0x77).all()
+        assert (rows[:, 4 + width :].copy().view(np.uint8) == 0x77).all()
 
 
 def test_steps_may_be_cut_anywhere() -> None:
@@ -156,6 +175,27 @@ def test_scratch_is_promised(name: str, steps: int) -> None:
         assert peak <= compiled.scratch_nbytes(stencil, case.edges, domain, out, steps) <= promised
         state = sum(a.nbytes for a in arrays[: stencil.outputs])
         assert promised < 2 * state + (12 << 20)
+
+
+def test_promises_are_remembered_for_parts_alike() -> None:
+    stencil, rng = stencil_of("2d"), np.random.default_rng(5)
+    edges = draw_edges(rng, stencil)
+    for _ in range(300):
+        domain = (40, 50)
+        case = data(rng, stencil, edges, domain, int(rng.integers(0, 5)))
+        given = (stencil, edges, domain, case.box(rng), case.steps)
+        assert scratch_nbytes(*given) == max(interpreter.scratch_nbytes(*given), compiled.scratch_nbytes(*given))
+
+
+def test_redundancy() -> None:
+    stencil = stencil_of("2d")
+    edges = (((Edge("nearest"), Edge("nearest")),) * 2,) * 2
+    assert redundancy(stencil, edges, (90, 90), (range(90), range(90)), 4) == 1
+    assert redundancy(stencil, edges, (90, 90), (range(90), range(0, 0)), 4) == 1
+    # one row above and two columns before, one row and one column after, for each step that follows
+    asked = sum((30 + 2 * t) * (20 + 3 * t) for t in range(4)) / (4 * 30 * 20)
+    part = (range(30, 60), range(30, 50))
+    assert redundancy(stencil, edges, (90, 90), part, 4) == pytest.approx(asked)
 
 
 def test_what_is_not_compiled() -> None:
