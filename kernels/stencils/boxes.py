@@ -23,7 +23,7 @@ def boxes(stencil: StencilProgram, edges: Edges, domain: tuple[int, ...], out: B
     """
     reaches = _reaches(stencil, edges)
     along = [_along(reaches[a], n, r, steps) for a, (n, r) in enumerate(zip(domain, out, strict=True))]
-    return [tuple(axis[t] for axis in along) for t in range(steps + 1)]
+    return list(zip(*along, strict=True)) if along else [()] * (steps + 1)
 
 
 class Reaches:

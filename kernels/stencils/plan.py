@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from gpuarray.kernels.stencils.boxes import Box
 
-_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-_COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
+_COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 4096, 16384)
 
 # Nanoseconds on one core, measured; only what they are to each other matters.
 _IN_PLACE = 0.08
@@ -91,14 +91,15 @@ def choose(costs: Costs, steps: int, budget: int, line: int) -> Plan:
 
 
 def _planes(costs: Costs, tile: Sequence[int]) -> int:
-    return 4 if len(costs.lengths) == 2 else 1
+    return 4 if len(costs.lengths) == 2 and costs.reach[0] else 1
 
 
 def ring_nbytes(costs: Costs, steps: int, tile: Sequence[int], planes: int) -> int:
     """About what the rings of a tile take."""
     cells = math.prod(n + steps * r for n, r in zip(tile, costs.reach[1:], strict=True))
     depth = min(costs.reach[0] + planes, costs.lengths[0] + steps * costs.reach[0])
-    return cells * (costs.state * steps * depth + costs.others * (steps * costs.reach[0] + depth))
+    held = steps if costs.reach[0] else min(steps, 2)
+    return cells * (costs.state * held * depth + costs.others * (steps * costs.reach[0] + depth))
 
 
 def _tiles(costs: Costs, steps: int, budget: int, line: int) -> Iterator[tuple[tuple[int, ...], int]]:

@@ -76,6 +76,8 @@ class Rings:
 
     lag: int
     """Planes from a level to the next."""
+    held: int
+    """Levels of the state that have a ring of their own; where no plane reads others, two take turns."""
     depth: int
     """Planes of a level of the state."""
     long: int
@@ -98,16 +100,17 @@ class Rings:
         left = last.start - -(-before // line) * line
         lines = -(-(first.stop - left) // line) + -(-domain.above[-1] // line)
         # an odd number of lines: rows one above the other must not share sets of the cache
-        return Rings(ahead, depth, long, left, (lines | 1) * line, tuple(map(len, levels[0][1:-1])))
+        held = steps if back or ahead else min(steps, 2)
+        return Rings(ahead, held, depth, long, left, (lines | 1) * line, tuple(map(len, levels[0][1:-1])))
 
     def nbytes(self, domain: Domain, f: int) -> int:
         """One level of a field."""
         planes = self.depth if f < domain.stencil.outputs else self.long
         return -(-planes * math.prod(self.rows) * self.pitch * domain.sizes[f] // 64) * 64 + _APART
 
-    def total(self, domain: Domain, steps: int) -> int:
+    def total(self, domain: Domain) -> int:
         """All rings, and what aligning them takes."""
-        return 64 + sum(self.nbytes(domain, f) * (steps if f < domain.stencil.outputs else 1) for f in domain.read)
+        return 64 + sum(self.nbytes(domain, f) * (self.held if f < domain.stencil.outputs else 1) for f in domain.read)
 
 
 def _span(domain: Domain, images: bool, points: range) -> tuple[int, int]:

@@ -248,18 +248,18 @@ class Tile:
             self.fields[k] = self._copied(f, margins, tables[0], place)
             self._moves(self.fields[k], 0, int(self.fields[k, 0]), self.sources[f][0])
             strides = [s * domain.sizes[f] for s in self._row_strides()]
+            held, nbytes = ring.held if state else 1, ring.nbytes(domain, f)
             for t, row in enumerate(self.words):
-                row[words.field(f)] = place
+                here = place + t % held * nbytes
+                row[words.field(f)] = here
                 row[words.field(f) + 1 : words.field(f) + words.ndim] = tables
                 if state and t:
                     inner = zip(self.starts[1:-1], self.levels[0][1:-1], strides, strict=True)
                     shift = sum((s - r.start) * d for s, r, d in inner)
-                    self._output(self.words[t - 1], f, place + shift, tables[0], strides)
+                    self._output(self.words[t - 1], f, here + shift, tables[0], strides)
                     at = words.output(f) + words.ndim
                     self.words[t - 1, at : at + 2] = len(margins), _address(margins)
-                if state:
-                    place += ring.nbytes(domain, f)
-            place += 0 if state else ring.nbytes(domain, f)
+            place += held * nbytes
         for t, box in enumerate(self.levels[1:]):
             along = (box[0].start - self.starts[0], box[0].stop - self.starts[0])
             self.runs[t] = *along, kernel, _address(self.words) + t * self.words.strides[0]
