@@ -203,11 +203,15 @@ class Tiling:
                 options = [g for g in options if self.amplification(g) <= 1.1 * reads]
             if not options:
                 return grid
-            smaller = min(options, key=lambda g: (self.bytes(g) // 2**16, self.amplification(g)))
+            smaller = min(options, key=lambda g: (self.grade(g), self.amplification(g)))
             if keep_reads and not self.worth(grid, smaller):
                 return grid
             grid = smaller
         return grid
+
+    def grade(self, grid: Chunks) -> int:
+        """Its bytes, roughly: where a stencil's margins differ little, long rows are worth more."""
+        return round(8 * math.log(1 + self.bytes(grid))) if self.swept else self.bytes(grid) // 2**16
 
     def worth(self, grid: Chunks, smaller: Chunks) -> bool:
         """Whether smaller tasks save memory to speak of, or are many enough at last: margins do not shrink."""
