@@ -133,6 +133,19 @@ def address(typingctx: Any, place: Any) -> Any:
 
 
 @intrinsic
+def located(typingctx: Any, base: Any, offset: Any, outside: Any) -> Any:
+    """``located(base, offset, outside)``: the address at an offset from a base; an offset of `outside` or more is an
+    address itself, and `outside` is added to it."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        base, offset, outside = args
+        alone = builder.icmp_signed(">=", offset, outside)
+        return builder.select(alone, builder.sub(offset, outside), builder.add(base, offset))
+
+    return types.int64(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
 def opaque(typingctx: Any, value: Any) -> Any:
     """``opaque(32)``: a number that the compiler cannot know. A short loop of known length is unrolled whole, and then
     it is not vectorised any more."""

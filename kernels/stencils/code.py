@@ -75,16 +75,10 @@ class Words:
 def source(stencil: StencilProgram, fixed: bool) -> str:
     """The module's text; `fixed`: some points may keep their values."""
     text = module(stencil.program, _Writer(stencil, fixed))
-    return text.replace("\n@njit", f"\n{_FUNCTIONS}\n@njit", 1)
+    return text.replace("\n@njit", f"{_FUNCTIONS}\n@njit", 1)
 
 
-_FUNCTIONS = f"""\
-from gpuarray.kernels.pointers import address, drain, stream_line
-
-@njit(inline="always")
-def place(row, offset):
-    return offset - {OUTSIDE} if offset >= {OUTSIDE} else row + offset
-"""
+_FUNCTIONS = "from gpuarray.kernels.pointers import address, drain, located, stream_line\n"
 PIECE = 512
 """Elements of a row that are computed at once where outputs are streamed: a multiple of any cache line."""
 
@@ -151,7 +145,7 @@ class _Writer(Writer):
             names = [_offset(f, a, offsets[a]) for a in outer]
             place = " + ".join((f"b{f}", *names))
             for name in names:  # the last axis decides
-                place = f"{name} - {OUTSIDE} if {name} >= {OUTSIDE} else ({place})"
+                place = f"select({name} >= {OUTSIDE}, {name} - {OUTSIDE}, {place})"
             yield f"a{number} = {place}"
         if self.fixed:
             yield "kept = " + " or ".join(f"i{a} < klo{a} or i{a} >= khi{a}" for a in outer)
@@ -235,7 +229,7 @@ class _Writer(Writer):
         if not self.at_ends:
             return f"load('in', {self.types[j]}, l{line}, k + ({tap.offset[-1]}))"
         offset = f"load('in', np.int64, t{tap.field}, x + k + ({tap.offset[-1]}))"
-        return f"load('in', {self.types[j]}, pointer(place(a{line}, {offset})), 0)"
+        return f"load('in', {self.types[j]}, pointer(located(a{line}, {offset}, {OUTSIDE})), 0)"
 
 
 def _word(k: int) -> str:
