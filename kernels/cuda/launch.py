@@ -13,7 +13,7 @@ import numpy as np
 
 from gpuarray.kernels.cuda import calls, offline
 from gpuarray.kernels.cuda.calls import Call
-from gpuarray.kernels.cuda.offline import ENTRY, SHARED_BY_DEFAULT, Kernel
+from gpuarray.kernels.cuda.offline import ENTRY, Kernel
 from gpuarray.kernels.program import Program
 
 
@@ -33,10 +33,7 @@ def function(kernel: Kernel, device: int) -> Any:
     """The kernel as a function of CuPy's on a device, which is the current one; compiled if no cache has it."""
     import cupy
 
-    found = cupy.RawModule(path=str(offline.cubin(kernel, capability()))).get_function(ENTRY)
-    if kernel.shared > SHARED_BY_DEFAULT:
-        found.max_dynamic_shared_size_bytes = kernel.shared
-    return found
+    return cupy.RawModule(path=str(offline.cubin(kernel, capability()))).get_function(ENTRY)
 
 
 def run(launches: Sequence[Call]) -> None:
@@ -45,7 +42,7 @@ def run(launches: Sequence[Call]) -> None:
 
     device = cupy.cuda.Device().id
     for call in launches:
-        function(call.kernel, device)(call.blocks, call.threads, call.arguments, shared_mem=call.kernel.shared)
+        function(call.kernel, device)(call.blocks, call.threads, call.arguments)
 
 
 def elementwise(program: Program, operands: Sequence[Any], outputs: Sequence[Any]) -> None:

@@ -47,8 +47,6 @@ class Kernel:
     """Most threads in a block."""
     blocks: int = 1
     """Blocks that are to fit a multiprocessor at once: with `threads`, the limit on registers."""
-    shared: int = 0
-    """Bytes of shared memory that a launch must ask for, beside what the text declares."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,10 +144,10 @@ def namespace() -> dict[str, Any]:
     return names
 
 
-def launch(source: str, blocks: tuple[int, ...], threads: tuple[int, ...], shared: int, *arguments: Any) -> None:
+def launch(source: str, blocks: tuple[int, ...], threads: tuple[int, ...], *arguments: Any) -> None:
     """Run a kernel's text: arrays are given as `Memory`, numbers as NumPy scalars."""
     from numba import cuda
 
     names = dict(namespace())
     exec(compile(source, "<kernel>", "exec"), names)
-    cuda.jit(names["kernel"])[blocks, threads, 0, shared](*arguments)
+    cuda.jit(names["kernel"])[blocks, threads](*arguments)

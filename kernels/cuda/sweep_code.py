@@ -23,9 +23,11 @@ from gpuarray.kernels.stencils.boxes import source
 from gpuarray.kernels.stencils.program import Edge, StencilProgram
 
 WIDTHS = (512, 256)
-"""Columns of a strip, the widest first that shared memory allows."""
-REGISTERS = 160
+"""Columns of a strip."""
+REGISTERS = 120
 """Registers of a thread that the rows of all steps may take."""
+OTHER_REGISTERS = 40
+"""What a thread takes besides, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ def missing(stencil: StencilProgram, modes: Modes, domain: tuple[int, ...]) -> s
         return "a field that no step changes is read around the point"
     for axis, n in enumerate(domain):
         below, above = _radius(stencil, axis)
+        if n >= 1 << 30:
+            return f"axis {axis} is too long for positions of 32 bits: {n} points"
         if n < 2 * (below + above) + 1:
             return f"axis {axis} is too short for the edges: {n} points, radius {below} and {above}"
     try:
@@ -120,11 +124,17 @@ def width(stencil: StencilProgram, modes: Modes, count: int) -> int:
     rows = _rows(stencil, modes)
     per_column = sum(count * r.slots * stencil.dtype(f).itemsize for f, r in rows.items())
     registers = sum(count * (r.own[1] - r.own[0] + 2) * max(1, stencil.dtype(f).itemsize // 4) for f, r in rows.items())
-    below, above = _radius(stencil, 1)
+    around = sum(_radius(stencil, 1))
     if registers > REGISTERS:
         return 0
-    fitting = (w for w in WIDTHS if per_column * w <= SHARED_BY_DEFAULT and registers * w <= 40000)
-    return next((w for w in fitting if count * (below + above) <= w // 2), 0)
+    fitting = [w for w in WIDTHS if per_column * (w + around) <= SHARED_BY_DEFAULT and count * around <= w // 2]
+
+    def useful(w: int) -> float:
+        """Threads of a multiprocessor that compute what is written; blocks wait for each other's barriers best."""
+        blocks = min(65536 // ((registers + OTHER_REGISTERS) * w), 2048 // w)
+        return min(blocks * w, 1024) * (w - count * around) / w
+
+    return max(fitting, key=useful, default=0)
 
 
 def written(stencil: StencilProgram, columns: int, count: int) -> int:
@@ -162,6 +172,9 @@ class _Writer:
             raise ValueError(
                 f"{count} steps at once in strips of {columns} columns; `most_steps` says how many there may be"
             )
+        self.pitch = columns + self.left + self.right
+        self.slots = sorted({r.slots for r in self.rows.values() if r.shared})
+        self.kept = [kept_widths(stencil, modes, axis) for axis in (0, 1)]
         self.fields = read_fields(stencil)
         self.loaded = sorted({*self.fields, *self.rows})
         self.types = [type_name(stencil.dtype(f)) for f in range(stencil.fields)]
@@ -204,7 +217,7 @@ class _Writer:
         for f, r in self.rows.items():
             name = "np.uint8" if self.bools[f] else self.types[f]
             for level in range(self.count if r.shared else 0):
-                yield f"m{level}_{f} = cuda.shared.array({r.slots * self.width}, {name})"
+                yield f"m{level}_{f} = cuda.shared.array({r.slots * self.pitch}, {name})"
         yield from self._columns()
         for f, r in self.rows.items():
             zero = f"{self.types[f]}(0)"
@@ -214,21 +227,25 @@ class _Writer:
             yield f"new{self.count}_{f} = {zero}"
             yield f"p{f} = ahead(f{f}, y * s_f{f} + x * {self.stencil.dtype(f).itemsize})"
             yield from self._load(f)
-        for slots in sorted({r.slots for r in self.rows.values() if r.shared}):
-            yield f"slot{slots} = np.int64(0)"
+        for slots in self.slots:
+            yield f"slot{slots} = np.uint64(0)"
+        yield f"place = np.uint64(tx + {self.left})"
+        for a, (low, high) in enumerate(self.kept):
+            yield f"first{a} = np.int32({low})"
+            yield f"last{a} = np.int32(n{a} - {high})"
+        if any(self.kept[1]):
+            yield "kept = (np.int32(x) < first1) | (np.int32(x) >= last1)"
 
     def _columns(self) -> Iterator[str]:
-        """Where in a row of shared memory the neighbours are, as the edges say it."""
+        """Where in a row of shared memory the neighbours are that edges may have moved."""
         for key in sorted({self._column(t.field, t.offset[1]) for t in self.stencil.taps if t.field in self.rows}):
             dx, mode = key
-            if not dx:
-                continue
-            name = _name(key)
-            yield f"at = x + {dx}"
-            if mode in FUNCTIONS:
+            if dx and mode in FUNCTIONS:
+                yield f"at = x + {dx}"
                 yield f"if {'at < 0' if dx < 0 else 'at >= n1'}:"
                 yield f"    at = {FUNCTIONS[mode]}(at, n1)"
-            yield f"{name} = min(max(tx + (at - x), np.int64(0)), np.int64({self.width - 1}))"
+                at = f"min(max(tx + (at - x) + {self.left}, np.int64(0)), np.int64({self.pitch - 1}))"
+                yield f"{_name(key)} = np.uint64({at})"
 
     def _column(self, field: int, dx: int) -> tuple[int, str]:
         mode = self.modes[field][1][0 if dx < 0 else 1]
@@ -241,6 +258,11 @@ class _Writer:
         yield f"    new0_{f} = read({self.types[f]}, p{f}, 0)"
 
     def _step(self) -> Iterator[str]:
+        for slots in self.slots:
+            for back in range(slots - 1):
+                yield f"r{slots}_{back} = (slot{slots} + np.uint64({slots - back})) % np.uint64({slots})"
+                yield f"r{slots}_{back} = r{slots}_{back} * np.uint64({self.pitch})"
+                yield f"t{slots}_{back} = r{slots}_{back} + place"
         for f, r in self.rows.items():
             for level in range(self.count):
                 for d in range(*r.own):
@@ -248,26 +270,24 @@ class _Writer:
                 yield f"w{level}_{f}_{_row(r.own[1])} = new{level}_{f}"
                 if r.shared:
                     value = f"w{level}_{f}_{_row(r.shared[1])}"
-                    place = f"np.uint32(slot{r.slots} * {self.width} + tx)"
-                    yield f"m{level}_{f}[{place}] = {f'np.uint8({value})' if self.bools[f] else value}"
-        for slots in sorted({r.slots for r in self.rows.values() if r.shared}):
-            for back in range(slots - 1):
-                yield f"r{slots}_{back} = (slot{slots} + {slots - back}) % {slots} * {self.width}"
+                    yield f"m{level}_{f}[t{r.slots}_0] = {f'np.uint8({value})' if self.bools[f] else value}"
         yield "cuda.syncthreads()"
+        yield "near = np.int32(y)"
         yield "y += 1"
         for f in self.rows:
             yield f"p{f} = ahead(p{f}, s_f{f})"
             yield from self._load(f)
         for level in range(1, self.count + 1):
-            yield f"row = y - {1 + level * self.above + level - 1}"
-            yield "if (row >= in_lo0) & (row < in_hi0):"
-            yield from indented(self._level(level))
+            # rows beyond the fields are computed too, of whatever there is, and never used
+            yield f"row = np.int32(near - np.int32({level * self.above + level - 1}))"
+            yield from self._level(level)
         yield "if mine & (row >= q0) & (row < q1):"
         for j in range(self.stencil.outputs):
             size = self.stencil.dtype(j).itemsize
-            yield f"    store({self.types[j]}, ahead(o{j}, row * s_o{j} + x * {size}), 0, new{self.count}_{j})"
-        for slots in sorted({r.slots for r in self.rows.values() if r.shared}):
-            yield f"slot{slots} = (slot{slots} + 1) % {slots}"
+            place = f"ahead(o{j}, np.int64(row) * s_o{j} + x * {size})"
+            yield f"    store({self.types[j]}, {place}, 0, new{self.count}_{j})"
+        for slots in self.slots:
+            yield f"slot{slots} = (slot{slots} + np.uint64(1)) % np.uint64({slots})"
 
     def _level(self, level: int) -> Iterator[str]:
         """One point of one step."""
@@ -279,8 +299,8 @@ class _Writer:
             else:
                 f, size = tap.field, self.stencil.dtype(tap.field).itemsize
                 yield f"g{number} = {self.types[f]}(0)"
-                yield "if inside:"
-                yield f"    g{number} = read({self.types[f]}, ahead(f{f}, row * s_f{f} + x * {size}), 0)"
+                yield "if inside & (row >= in_lo0) & (row < in_hi0):"
+                yield f"    g{number} = read({self.types[f]}, ahead(f{f}, np.int64(row) * s_f{f} + x * {size}), 0)"
 
         def name(value: int) -> str:
             if value in taps:
@@ -290,10 +310,7 @@ class _Writer:
         yield from steps(self.program, name)
         for j, output in enumerate(self.program.outputs):
             yield f"new{level}_{j} = {name(output)}"
-        kept = []
-        for a, position in enumerate(("row", "x")):
-            low, high = kept_widths(self.stencil, self.modes, a)
-            kept += [f"({position} < {low})"] * (low > 0) + [f"({position} >= n{a} - {high})"] * (high > 0)
+        kept = ["kept"] * any(self.kept[1]) + ["(row < first0)", "(row >= last0)"] * any(self.kept[0])
         if kept:
             yield f"if {' | '.join(kept)}:"
             yield from (f"    new{level}_{j} = w{level - 1}_{j}_{_row(0)}" for j in range(self.stencil.outputs))
@@ -326,13 +343,19 @@ class _Writer:
             return f"w{level}_{field}_{_row(dy)}"
         rows = self.rows[field]
         assert rows.shared is not None
-        column = _name(self._column(field, dx))
-        value = f"m{level}_{field}[np.uint32(r{rows.slots}_{rows.shared[1] - dy} + {column})]"
+        key = self._column(field, dx)
+        back = f"{rows.slots}_{rows.shared[1] - dy}"
+        at = f"r{back} + {_name(key)}" if key[1] in FUNCTIONS else f"{_plus(f't{back}', dx)}"
+        value = f"m{level}_{field}[{at}]"
         return f"({value} != np.uint8(0))" if self.bools[field] else value
 
 
 def _row(d: int) -> str:
     return f"m{-d}" if d < 0 else str(d)
+
+
+def _plus(place: str, offset: int) -> str:
+    return f"{place} {'-' if offset < 0 else '+'} np.uint64({abs(offset)})"
 
 
 def _name(column: tuple[int, str]) -> str:

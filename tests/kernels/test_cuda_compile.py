@@ -338,9 +338,8 @@ def test_calls_are_what_cupy_takes() -> None:
     module = inspect.signature(cupy.RawModule.__init__).parameters
     assert "path" in module or "path" in (cupy.RawModule.__doc__ or "")
     text = inspect.getdoc(cupy.RawKernel.__call__) or ""
-    for word in ("grid", "block", "args", "shared_mem"):
+    for word in ("grid", "block", "args"):
         assert word in text
-    assert hasattr(cupy.RawKernel, "max_dynamic_shared_size_bytes")
     assert callable(cupy.may_share_memory)
 
 
@@ -366,8 +365,8 @@ class _Device:
         assert name == "kernel"
         return self
 
-    def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int) -> None:
-        self.launched.append((grid, block, args, shared_mem))
+    def __call__(self, grid: Any, block: Any, args: Any) -> None:
+        self.launched.append((grid, block, args))
 
 
 @compiles
@@ -384,8 +383,8 @@ def test_launching(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     launch.run([call, call])
     assert len(device.launched) == 2
     assert len(device.paths) == 1
-    grid, block, arguments, shared = device.launched[0]
-    assert (grid, block, shared) == ((1, 1, 1), (256, 1, 1), 0)
+    grid, block, arguments = device.launched[0]
+    assert (grid, block) == ((1, 1, 1), (256, 1, 1))
     parameters = re.findall(r"\.param \.(\w+)", offline.ptx(call.kernel, ARCH).split(")")[0])
     assert [np.dtype(a.dtype).itemsize * 8 for a in arguments] == [int(re.sub(r"\D", "", p)) for p in parameters]
     launch.function.cache_clear()

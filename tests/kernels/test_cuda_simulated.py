@@ -87,7 +87,7 @@ def run(kernel: Any, blocks: tuple[int, ...], threads: tuple[int, ...], *argumen
         a if t == "uint64" and not np.isscalar(a) else np.dtype(t).type(a)
         for t, a in zip(kernel.parameters, arguments, strict=True)
     ]
-    simulated.launch(kernel.source, blocks, threads, kernel.shared, *given)
+    simulated.launch(kernel.source, blocks, threads, *given)
 
 
 def perform(call: Any, blocks: tuple[int, ...] | None = None, threads: tuple[int, ...] | None = None) -> None:
@@ -95,7 +95,7 @@ def perform(call: Any, blocks: tuple[int, ...] | None = None, threads: tuple[int
     from gpuarray.kernels.cuda import simulated
 
     kernel = call.kernel
-    simulated.launch(kernel.source, blocks or call.blocks, threads or call.threads, kernel.shared, *call.arguments)
+    simulated.launch(kernel.source, blocks or call.blocks, threads or call.threads, *call.arguments)
 
 
 def begins_aligned(array: np.ndarray) -> bool:
