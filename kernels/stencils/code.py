@@ -75,7 +75,7 @@ class Words:
 def source(stencil: StencilProgram, fixed: bool) -> str:
     """The module's text; `fixed`: some points may keep their values."""
     text = module(stencil.program, _Writer(stencil, fixed))
-    return text.replace("\n@njit", f"{_FUNCTIONS}\n@njit", 1)
+    return text.replace("\n@njit", f"\n{_FUNCTIONS}\n@njit", 1)
 
 
 _FUNCTIONS = "from gpuarray.kernels.pointers import address, drain, located, stream_line\n"
