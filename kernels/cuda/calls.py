@@ -25,6 +25,8 @@ Address = Callable[[Any, int], Any]
 """``address(array, offset)``: where element 0 of an array lies, moved by so many bytes."""
 Three = tuple[int, int, int]
 
+MOST_ACROSS = 65535
+"""Blocks along the second and the third axis of a grid."""
 ENOUGH_THREADS = 1 << 18
 """That keep a large GPU busy."""
 MOST_BLOCKS = 1 << 20
@@ -291,9 +293,10 @@ class Sweep:
             arrays = [*outputs, *(fields[f] for f in stencil_code.read_fields(s))]
             places = [self._zero(*a) for a in arrays]
             moves = [m for a, _ in arrays for m in a.strides[:-1]]
-            ends = [e for r in inner for e in (r.start, r.stop)]
-            blocks, shape, rows = _march(inner, length, threads)
-            calls.append(_call(kernel, blocks, shape, *places, *moves, *values, *ends, rows))
+            for part in _parts(inner):
+                ends = [e for r in part for e in (r.start, r.stop)]
+                blocks, shape, rows = _march(part, length, threads)
+                calls.append(_call(kernel, blocks, shape, *places, *moves, *values, *ends, rows))
         kernel = stencil_code.edge_kernel(s, self.modes)
         for slab in around:
             arrays = [*outputs, *fields]
@@ -338,13 +341,26 @@ class Sweep:
         loaded = sorted({*stencil_code.read_fields(s), *range(s.outputs)})
         arrays = [*outputs, *(fields[f] for f in loaded)]
         valid = sweep_code.written(s, columns, count)
-        rows = max(rows, -(-len(box[0]) // 65535))
+        rows = max(rows, -(-len(box[0]) // MOST_ACROSS))
         blocks = (-(-len(box[1]) // valid), -(-len(box[0]) // rows))
         ends = [e for r in (*box, *read) for e in (r.start, r.stop)]
         values = [v for row in scalars for v in self._scalars(row)]
         arguments = (*(self._zero(*a) for a in arrays), *(a.strides[0] for a, _ in arrays))
         constants = self._constants(range(s.outputs))
         return _call(kernel, blocks, (columns,), *arguments, *constants, *values, *self.domain, *ends, rows)
+
+
+def _parts(box: Box) -> list[Box]:
+    """The box, cut along its second axis where a grid could not hold all of its lines."""
+    if len(box) < 3:
+        return [box]
+    others = math.prod(len(r) for r in box[2:-1])
+    most = max(1, MOST_ACROSS // others)
+    second = box[1]
+    return [
+        (box[0], range(start, min(start + most, second.stop)), *box[2:])
+        for start in range(second.start, second.stop, most)
+    ]
 
 
 def _march(box: Box, length: int, threads: Three | None) -> tuple[tuple[int, ...], tuple[int, ...], int]:
@@ -358,7 +374,7 @@ def _march(box: Box, length: int, threads: Three | None) -> tuple[tuple[int, ...
         return (-(-across // x),), (x,), 1
     middle = math.prod(len(r) for r in box[1:-1])
     # long pieces read few rows twice, and many pieces give all of the GPU work
-    rows = max(8, min(64, len(box[0]) * across * middle // ENOUGH_THREADS), -(-len(box[0]) // 65535))
+    rows = max(8, min(64, len(box[0]) * across * middle // ENOUGH_THREADS), -(-len(box[0]) // MOST_ACROSS))
     pieces = -(-len(box[0]) // rows)
     if len(box) == 2:
         return (-(-across // x), -(-pieces // y)), (x, y), rows

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import itertools
 import json
+import math
+import operator
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,7 @@ from gpuarray.kernels.cuda import (
 from gpuarray.kernels.cuda.offline import CompilationError, Kernel
 from gpuarray.kernels.program import Builder
 from gpuarray.kernels.row import type_name
+from gpuarray.kernels.stencils.program import Edge
 from gpuarray.kernels.table import ELEMENTWISE
 
 ARCH = (9, 0)
@@ -341,6 +346,75 @@ def test_calls_are_what_cupy_takes() -> None:
     for word in ("grid", "block", "args"):
         assert word in text
     assert callable(cupy.may_share_memory)
+
+
+@dataclass
+class _Array:
+    """An array that no memory could hold."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        sizes = itertools.accumulate((self.dtype.itemsize, *reversed(self.shape[1:])), operator.mul)
+        return tuple(sizes)[::-1]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(3,), (2**33,), (2, 2**30), (2**30, 2), (7, 2**21, 64), (2**21, 7, 64), (5, 3000, 3000, 64), (5, 2, 2**21, 64)],
+)
+def test_grids_are_within_the_limits_and_cover_the_box(shape: tuple[int, ...]) -> None:
+    stencil = registers.relaxation(registers.star(len(shape), 1), "float64")
+    array, origin = _Array(shape, np.dtype("float64")), (0,) * len(shape)
+    sweep = calls.Sweep(
+        stencil,
+        (((Edge("reflect"),) * 2,) * len(shape),),
+        (False,) * len(shape),
+        shape,
+        lambda array, offset: np.uint64((2**40 + offset) % 2**64),
+        lambda array, nbytes: 0,
+    )
+    whole = tuple(map(range, shape))
+    launches = sweep.step([(array, origin)], [(array, origin)], whole, [1.0])
+    points = 0
+    for call in launches:
+        assert call.blocks[0] < 2**31
+        assert max(call.blocks[1:]) <= 65535
+        assert np.prod(call.threads) <= call.kernel.threads
+        rows = "interior" in call.kernel.source.splitlines()[0]
+        ends = [int(a) for a in call.arguments[-2 * len(shape) - rows :]]
+        lengths = [high - low for low, high in zip(ends[0 : 2 * len(shape) : 2], ends[1::2], strict=False)]
+        points += math.prod(lengths)
+        if rows:
+            length = stencil_code.vector_length(stencil)
+            x, y, z = (b * t for b, t in zip(call.blocks, call.threads, strict=True))
+            assert x * length >= lengths[-1]
+            assert ends[-1] * (y if len(shape) == 2 else z) >= lengths[0] or len(shape) == 1
+            assert len(shape) < 3 or y >= math.prod(lengths[1:-1])
+    assert points == math.prod(shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "step", "word"),
+    [((2**15, 2**13), 2, "uint32"), ((2**15, 2**15), 2, "uint64"), ((2**12, 2**12), 2**8, "uint64")],
+)
+def test_indices_are_as_wide_as_they_must(shape: tuple[int, int], step: int, word: str) -> None:
+    """32 bits while neither elements nor bytes from the first to the last of an operand reach 2**31."""
+
+    class Strided(_Array):
+        strides = (shape[1] * step * 4, step * 4)
+
+    program = registers.arithmetic("float32")
+    x, out = Strided(shape, np.dtype("float32")), _Array(shape, np.dtype("float32"))
+    call = calls.elementwise(program, [x, x, 1.0], [out], lambda array, offset: np.uint64(offset), lambda array: True)
+    assert call is not None
+    assert call.kernel.parameters[-1] == word
 
 
 class _Device:
