@@ -82,6 +82,7 @@ def test_any_cut_has_the_bits_of_the_interpreter(name: str, monkeypatch: pytest.
         case = data(rng, stencil, draw_edges(rng, stencil), domain, int(rng.integers(1, 10)))
         assert compiled.applies(stencil, case.edges, case.steps)
         monkeypatch.setattr(tile, "STREAMED", int(rng.choice([0, 1 << 40])))
+        monkeypatch.setattr(visits, "_CALL", float(rng.choice([1, 500, 1e9])))
         monkeypatch.setattr(visits, "plan", drawn_plan(rng))
         wanted = interpreted(case)
         for out in (case.whole(), case.box(rng), case.box(rng)):
@@ -230,6 +231,29 @@ def test_tiles_cover_a_box() -> None:
     for part in cut(box, (4, 8)):
         seen[tuple(slice(r.start - b.start, r.stop - b.start) for r, b in zip(part, box, strict=True))] += 1
     assert (seen == 1).all()
+
+
+def test_python_is_heard_within_a_visit(monkeypatch: pytest.MonkeyPatch) -> None:
+    stencil, rng = stencil_of("2d"), np.random.default_rng(4)
+    for steps in (1, 8):
+        case = data(rng, stencil, draw_edges(rng, stencil), (64, 200), steps)
+        calls: list[tuple[int, ...]] = []
+        original = visits.Visits._run
+
+        def run_and_count(self: visits.Visits, made: tile.Tile, calls: Any = calls, original: Any = original) -> None:
+            stream, kernel = self.stream, self.kernel
+            for loaded in ("stream", "kernel"):
+                known = getattr(self, loaded)
+                counted = known._replace(call=lambda words, known=known: (calls.append(words), known.call(words)))
+                setattr(self, loaded, counted)
+            original(self, made)
+            self.stream, self.kernel = stream, kernel
+
+        monkeypatch.setattr(visits.Visits, "_run", run_and_count)
+        monkeypatch.setattr(visits, "_CALL", 1e3)
+        assert_same_bits(run(case, case.whole())[0], interpreted(case)[0])
+        assert len(calls) >= 10
+        monkeypatch.undo()
 
 
 def test_threads_sweep_at_once() -> None:
