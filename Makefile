@@ -32,7 +32,8 @@ help:
 demo: $(call need,io$(comma)plot)
 	$(PY) -m gpuarray demo $(DEMO_ARGS)
 
-test: $(call need,test)
+# Where there is no driver, the CUDA kernels are compiled and simulated all the same.
+test: $(call need,test$(if $(DRIVER),,$(comma)ptx))
 	$(PY) -m pytest $(PYTEST_ARGS)
 
 check: $(call need,dev)
