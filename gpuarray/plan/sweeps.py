@@ -21,13 +21,13 @@ from gpuarray.graph.node import Node, rewrite
 from gpuarray.graph.stencil import Part, Sweep, Visit, visited
 from gpuarray.graph.tails import Seam
 from gpuarray.kernels.errors import MemoryLimitError
-from gpuarray.kernels.stencils.boxes import boxes
 from gpuarray.kernels.stencils.program import StencilProgram
+from gpuarray.kernels.stencils.scratch import redundancy
 from gpuarray.optimize.fuse import Policy
 from gpuarray.plan.block import expand, needs
 from gpuarray.plan.tiling import LONG, Budget, middle_task, tile
 
-OPERATION = 0.09e-9
+OPERATION = 0.07e-9
 """Seconds of a scalar operation in a compiled sweep, about; only ratios matter."""
 IN_MEMORY, ON_DISK = 0.3e-9, 4e-9
 """Seconds in which a byte of the state is handed from one visit to the next: gathered, and stored once more."""
@@ -161,10 +161,9 @@ def fits(node: Sweep, budget: Budget) -> bool:
     return 3 * state_nbytes(node) <= budget.hard
 
 
-def redundancy(node: Sweep, out: Region) -> float:
+def updates(node: Sweep, out: Region) -> float:
     """Updates of points that a task does for each one that is needed."""
-    levels = boxes(node.stencil, node.edges, node.shape, out, node.steps)[1:]
-    return sum(map(size_of, levels)) / max(1, size_of(out) * node.steps)
+    return redundancy(node.stencil, node.edges, node.shape, out, node.steps)
 
 
 def reading(node: Sweep, steps: int, out: Region) -> float:
@@ -211,7 +210,7 @@ def as_tiled(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Wa
         out = region_at(grid, middle_task(grid))
         if size_of(out) * steps > LONG and steps > 1:
             continue
-        again = redundancy(trial, out) if count(grid) > 1 else 1.0
+        again = updates(trial, out)
         yield Way(seconds(node, budget, steps, out, again, count(grid), steps), steps)
 
 
@@ -230,7 +229,7 @@ def in_rows(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Way
                 break
             trial = alone(node, steps, rows)
             need = needs(expand(((trial, out),)))
-            again, tasks = redundancy(trial, out), -(-n // rows)
+            again, tasks = updates(trial, out), -(-n // rows)
             if budget.threads * (need.total + rows * row) <= 0.9 * budget.hard:
                 yield Way(seconds(node, budget, steps, out, again, tasks, steps), steps, rows, 1)
             if not fits(node, budget):
