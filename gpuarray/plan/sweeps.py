@@ -25,12 +25,14 @@ from gpuarray.kernels.stencils.program import StencilProgram
 from gpuarray.kernels.stencils.scratch import redundancy
 from gpuarray.optimize.fuse import Policy
 from gpuarray.plan.block import expand, needs
-from gpuarray.plan.tiling import LONG, Budget, middle_task, tile
+from gpuarray.plan.tiling import FEWER, Budget, middle_task, tile
 
 OPERATION = 0.07e-9
 """Seconds of a scalar operation in a compiled sweep, about; only ratios matter."""
 IN_MEMORY, ON_DISK = 0.3e-9, 4e-9
 """Seconds in which a byte of the state is handed from one visit to the next: gathered, and stored once more."""
+LONGEST = 2**30
+"""Updates of points by one task: half a second."""
 SMALL = 2**20
 """Elements of a state that is not cut for the sake of more tasks."""
 AGAIN = 20
@@ -208,7 +210,7 @@ def as_tiled(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Wa
         except MemoryLimitError:
             continue
         out = region_at(grid, middle_task(grid))
-        if size_of(out) * steps > LONG and steps > 1:
+        if size_of(out) * steps > LONGEST and steps > 1:
             continue
         again = updates(trial, out)
         yield Way(seconds(node, budget, steps, out, again, count(grid), steps), steps)
@@ -221,11 +223,14 @@ def in_rows(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Way
     below, above = reach(node)
     for steps in (k for k in choices if k < node.steps):
         width = steps * (below + above)
-        rows = max(width, SMALL // 4 // max(1, math.prod(node.shape[1:])), 1)
-        while rows < n:
+        least = max(width, SMALL // 4 // max(1, math.prod(node.shape[1:])), 1)
+        even = {-(-n // (budget.threads * k)) for k in (1, FEWER)}
+        for rows in sorted({*even, *(least << k for k in range((n // least).bit_length()))}):
+            if not least <= rows < n:
+                continue
             middle = (n - rows) // 2
             out = (range(middle, middle + rows), *whole(node.shape[1:]))
-            if size_of(out) * steps > LONG:
+            if size_of(out) * steps > LONGEST:
                 break
             trial = alone(node, steps, rows)
             need = needs(expand(((trial, out),)))
@@ -238,7 +243,6 @@ def in_rows(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Way
                 if visits >= 2:
                     time = seconds(node, budget, steps, out, again, tasks, visits * steps)
                     yield Way(time, steps, rows, visits)
-            rows *= 2
 
 
 def seconds(node: Sweep, budget: Budget, steps: int, out: Region, again: float, tasks: int, between: int) -> float:

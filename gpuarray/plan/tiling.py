@@ -40,6 +40,8 @@ UNEVEN = (Concat, Reshape, Compress, Scatter)
 """Nodes whose inputs' regions are not the same size everywhere; so are views through index arrays."""
 PER_THREAD = 4
 """Tasks per thread that work is split into where it is large enough, so that threads finish together."""
+FEWER = 2
+"""The same for many steps of a stencil, whose margins are computed twice."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,9 @@ class Tiling:
         demanded = [*units, *(partial_units(n) for n in nodes if isinstance(n, Partial))]
         self.units = [common(along) for along in zip(*demanded, strict=True)] if demanded else None
         self.memo: dict[Chunks, Needs] = {}
-        self.swept = any(isinstance(n, Sweep) for n in toposort(*nodes))
+        sweeps = [n for n in toposort(*nodes) if isinstance(n, Sweep)]
+        self.swept = bool(sweeps)
+        self.per_thread = FEWER if any(n.steps > 1 for n in sweeps) else PER_THREAD
 
     def choose(self, hint: Chunks) -> Chunks:
         grid = tuple(self.snap(a, c) for a, c in enumerate(hint))
@@ -151,7 +155,7 @@ class Tiling:
         return self.memo[grid].total
 
     def too_few(self, grid: Chunks) -> bool:
-        return count(grid) < PER_THREAD * self.budget.threads and self.size(grid) >= 2 * SMALL
+        return count(grid) < self.per_thread * self.budget.threads and self.size(grid) >= 2 * SMALL
 
     def size(self, grid: Chunks) -> int:
         """Elements that the largest task goes through: of its result, of what it reduces on the way to it, or of the
