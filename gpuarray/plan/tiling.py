@@ -127,7 +127,9 @@ class Tiling:
         demanded = [*units, *(partial_units(n) for n in nodes if isinstance(n, Partial))]
         self.units = [common(along) for along in zip(*demanded, strict=True)] if demanded else None
         self.memo: dict[Chunks, Needs] = {}
-        sweeps = [n for n in toposort(*nodes) if isinstance(n, Sweep)]
+        order = toposort(*nodes)
+        self.files = any(isinstance(n, Source) and not n.reader.in_memory for n in order)
+        sweeps = [n for n in order if isinstance(n, Sweep)]
         self.swept = bool(sweeps)
         self.per_thread = FEWER if any(n.steps > 1 for n in sweeps) else PER_THREAD
 
@@ -236,6 +238,8 @@ class Tiling:
 
     def amplification(self, grid: Chunks) -> float:
         """Bytes read from files, in whole chunks of the file, over the bytes that are needed."""
+        if not self.files:
+            return 1.0
         total = count(grid)
         sample = sorted({int(k) for k in np.linspace(0, total - 1, min(total, 6))})
         read = used = 0
