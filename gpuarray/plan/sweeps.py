@@ -51,9 +51,9 @@ class Way:
     steps: int
     """Of a visit."""
     rows: int = 0
-    """Of a slab; 0 where tasks overlap instead."""
+    """Of a slab; 0 where tasks are cut as those of any other stage."""
     visits: int = 0
-    """That follow each other in memory."""
+    """Of slabs, that follow each other in memory; 1 where slabs overlap and each visit is finished before the next."""
 
 
 def split(roots: Sequence[Node], budget: Budget, policy: Policy, caution: int = 0) -> tuple[Node, ...]:
