@@ -58,7 +58,7 @@ def iterate(
     every : the steps between two calls of `callback`; None: only after the last
     checkpoint : a folder in which the state is kept after every `checkpoint_every` steps; if it holds one of this very
         iteration, that is where it goes on, to the same bits
-    checkpoint_every : a tenth of `steps` if None
+    checkpoint_every : a tenth of `steps` if None, or `check_every` where there are no `steps`
     steps_per_visit : how many steps a visit does; None: chosen from the memory limit, what a visit costs, and what is
         computed twice in the margins
     **coefficients : the stencil's other parameters: scalars, arrays, or a function of the step (0, 1, ...) that returns
@@ -75,10 +75,12 @@ def iterate(
         )
     most = number_of_steps(stencil, steps, until)
     plan = Steps.of(stencil, state, boundary, coefficients, most, positive(stencil, "steps_per_visit", steps_per_visit))
+    looks = positive(stencil, "check_every", check_every)
+    tenth = looks if steps is None else max(1, most // 10)
     pauses = Pauses(
-        positive(stencil, "check_every", check_every) if until is not None else None,
+        looks if until is not None else None,
         (positive(stencil, "every", every) or most) if callback is not None else None,
-        (positive(stencil, "checkpoint_every", checkpoint_every) or max(1, most // 10)) if checkpoint else None,
+        (positive(stencil, "checkpoint_every", checkpoint_every) or tenth) if checkpoint else None,
     )
     if every is not None and callback is None:
         raise stencil.error(f"every={every} says when callback= is called, and there is none")

@@ -180,6 +180,19 @@ class TestCheckpoint:
         assert np.array_equal(x.compute(), heat_numpy(plate(), 20))
         assert [p.name for p in folder.glob("step-*")] == ["step-20"]
 
+    def test_is_kept_on_the_way_to_a_condition(self, tmp_path: Path) -> None:
+        def struck(u) -> bool:
+            kept.append((tmp_path / "c" / "state.json").exists())
+            if len(kept) == 3:
+                raise KeyboardInterrupt
+            return False
+
+        kept: list[bool] = []
+        with pytest.raises(KeyboardInterrupt):
+            ga.iterate(heat, plate(), k=0.1, until=struck, check_every=5, checkpoint=tmp_path / "c")
+        assert kept == [False, True, True]
+        assert json.loads((tmp_path / "c" / "state.json").read_text())["step"] == 10
+
     def test_done_already(self, tmp_path: Path) -> None:
         self.run(tmp_path / "c")
         x = self.run(tmp_path / "c", callback=lambda step, u: pytest.fail("nothing is left to do"))
