@@ -165,7 +165,7 @@ class Ledger:
         """What a task would need now; not granted yet."""
         held = self.runs[run].held
         lifts = {key: held[key].nbytes for key in keys if held[key].level}
-        ticket = Ticket(run, keys, {0: load + work + sum(lifts.values())}, lifts)
+        ticket = Ticket(run, keys, {0: work + sum(lifts.values()) + (0 if self.host else load)}, lifts)
         if self.host:
             # a chunk on its way from disk to the device passes through the host: one at a time, after those that
             # the host has already

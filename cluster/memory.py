@@ -223,20 +223,6 @@ class MemoryManager(Mover):
                     continue
             spill_error = self._carry_all(moves)
 
-    def grow(self, ticket: Ticket, nbytes: int) -> None:
-        """Reserve more host memory for a running task. Chunks are spilled for it, but it does not wait: others may
-        wait for this task, so where nothing can be spilled the limit is exceeded."""
-        spill_error: SpillError | None = None
-        while True:
-            with self._lock:
-                ledger = self._ledger
-                moves = [] if spill_error else self._begin(Ticket(ticket.run, (), {ledger.host: nbytes}, {}))
-                if not moves:
-                    ticket.reserved[ledger.host] = ticket.reserved.get(ledger.host, 0) + nbytes
-                    ledger.tiers[ledger.host].count(reserved=nbytes)
-                    return
-            spill_error = self._carry_all(moves)
-
     def take(self, ticket: Ticket) -> dict[Key, Chunk]:
         """The chunks a ticket has pinned, raised to where tasks compute.
 

@@ -116,7 +116,6 @@ class Running:
             self._keep(task, result, ticket, loaded)
             result = Result({}, result.writes)  # from here on the chunks are the memory manager's alone
             made(key for key, _ in task.outputs)
-        self._stage(task, result, ticket)
         task.work.store(self.backend, result)
         if memory.limited and task.inputs:
             memory.used(self.number, task.inputs, node.position)
@@ -189,10 +188,3 @@ class Running:
                 )
             if key in self._kept or self.plan.readers(key):
                 self.memory.put(self.number, key, chunk, ticket, foreign)
-
-    def _stage(self, task: Task, result: Result, ticket: Ticket) -> None:
-        """Reserve the host memory through which writes leave a device, where the room of the loads is not enough."""
-        if self.memory.device and self.memory.limited and result.writes:
-            largest = max(self.backend.nbytes(write.array) for write in result.writes)
-            if largest > task.load_nbytes:
-                self.memory.grow(ticket, largest - task.load_nbytes)

@@ -56,9 +56,11 @@ class Task:
     outputs: tuple[tuple[Key, int], ...]
     """Kept chunks it makes, with their bytes."""
     load_nbytes: int
-    """Host bytes that `load` fills, transient buffers of the reader included (0 for views of the user's arrays)."""
+    """Host bytes that `load` fills, transient buffers of the reader included (0 for views of the user's arrays); and,
+    where tasks compute on a device, those through which its writes leave it."""
     work_nbytes: int
-    """Bytes on the device beyond inputs and loads while it runs: temporaries, results and kept outputs."""
+    """Bytes beyond inputs while it runs, in the memory where it computes: temporaries, results and kept outputs, and on
+    a device its copies of what is loaded; where that is the host's, loads come on top."""
     work: Work
 
 

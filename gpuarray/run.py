@@ -55,10 +55,8 @@ def make_plan(roots: Sequence[Node], sinks: Sequence[Any]) -> RunPlan:
     """Plan a run under the settings in force."""
     engine = current()
     reserved = sum(s.nbytes for s in sinks if s is not None and s.in_memory)
-    if engine.has_own_memory:  # results are in the host's, and looked at by `check_fits`
-        reserved = 0
-    kernels = policy(config.get().compile)
-    return build(roots, sinks, engine.limit, engine.threads, kernels, reserved, not engine.has_own_memory)
+    host = engine.host_limit if engine.has_own_memory else None
+    return build(roots, sinks, engine.limit, engine.threads, policy(config.get().compile), reserved, host)
 
 
 def run(roots: Sequence[Node], sinks: Sequence[Any]) -> None:

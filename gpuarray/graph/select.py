@@ -110,8 +110,11 @@ class Select(Node):
         return ascending(compose(positions, out[axis]))
 
     def workspace(self, out: Region) -> int:
-        # A gather copies, a slice is a view; the result itself is counted by the caller either way.
-        return nbytes(out, self.dtype) if self.label == TAKE else 0
+        # A gather copies and needs its positions, a slice is a view; the result is counted by the caller either way.
+        if self.label != TAKE:
+            return 0
+        positions = sum(len(out[m[0]]) * np.dtype(np.intp).itemsize for m in self.maps if not isinstance(m, int))
+        return nbytes(out, self.dtype) + positions
 
     def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
         (array,) = inputs

@@ -65,9 +65,11 @@ def planned(roots: Sequence[Node], then: Then, machine: Machine, policy: Policy)
     """The plan of a run, or of the nearest that can be planned where the run would be refused."""
 
     def attempt(to: Then, limit: int, reserved: int) -> RunPlan:
-        # A device computes beside the results, which are in the host's memory.
         sinks = [destination(n, to) for n in roots]
-        return build(roots, sinks, limit, machine.threads, policy, reserved, not machine.device)
+        host = None
+        if machine.device:
+            host = _NO_LIMIT if machine.host_limit is None or limit == _NO_LIMIT else machine.host_limit
+        return build(roots, sinks, limit, machine.threads, policy, reserved, host)
 
     results = sum(map(output_nbytes, roots)) if then == "compute" else 0
     room = machine.host_limit if machine.device else machine.limit
@@ -78,7 +80,7 @@ def planned(roots: Sequence[Node], then: Then, machine: Machine, policy: Policy)
         )
     else:
         try:
-            plan = attempt(then, machine.limit, 0 if machine.device else results)
+            plan = attempt(then, machine.limit, results)
             return Planned(plan, None, machine.limit, results)
         except MemoryLimitError as error:
             refusal = str(error)

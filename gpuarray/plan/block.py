@@ -72,17 +72,26 @@ class Needs:
     load: int
     """Host bytes of what is read from files."""
     work: int
-    """Bytes beyond inputs and loads: temporaries and results."""
+    """Bytes beyond inputs and loads where it computes: temporaries, results, and what a device has a copy of."""
+    device: bool = False
+    """It computes in the memory of a device, where loads are not."""
+
+    @property
+    def own(self) -> int:
+        """Bytes beyond inputs in the memory where it computes."""
+        return self.work + (0 if self.device else self.load)
 
     @property
     def total(self) -> int:
-        return self.load + self.work + sum(n for _, n in self.inputs)
+        """Bytes in the memory where it computes."""
+        return self.own + sum(n for _, n in self.inputs)
 
 
-def needs(block: Block, into: frozenset[Value] = frozenset()) -> Needs:
+def needs(block: Block, into: frozenset[Value] = frozenset(), device: bool = False) -> Needs:
     """Count a block's bytes by going through it with the lifetimes that `run` gives its values.
 
-    `into`: wanted values that are computed straight into memory counted elsewhere.
+    `into`: wanted values that are computed straight into memory counted elsewhere. `device`: sources are copied to the
+    memory of a device.
     """
     inputs: dict[Key, int] = {}
     load = held = peak = 0
@@ -92,18 +101,22 @@ def needs(block: Block, into: frozenset[Value] = frozenset()) -> Needs:
         node, region = value
         if isinstance(node, Source):
             load += node.reader.read_nbytes(region)
-            size[value] = 0
-            continue
-        if isinstance(node, Stored):
+            size[value] = node.nbytes(region) if device else 0
+        elif isinstance(node, Stored):
             parts = stored_parts(node, region)
             inputs.update(parts)
             size[value] = node.nbytes(region) if len(parts) > 1 else 0
+        elif isinstance(node, Const):
+            size[value] = node.dtype.itemsize
         else:
             elsewhere = is_view(node, block.values[value]) or (value in into and isinstance(node, IN_PLACE))
             size[value] = 0 if elsewhere else node.nbytes(region)
         extra = node.workspace(region)
         if value in block.stepped:
-            extra += _pieces_needs(node, region, inputs)
+            pieces = _pieces_needs(node, region, device)
+            inputs.update(pieces.inputs)
+            extra += pieces.own
+            load += pieces.load if device else 0
         held += size[value]
         peak = max(peak, held + extra)
         for freed in last[k]:
@@ -112,16 +125,18 @@ def needs(block: Block, into: frozenset[Value] = frozenset()) -> Needs:
     copies = sum(
         node.nbytes(r) for node, r in block.wanted if is_view(node, block.values[node, r]) or isinstance(node, Source)
     )
-    return Needs(tuple(inputs.items()), load, max(peak, held + copies))
+    return Needs(tuple(inputs.items()), load, max(peak, held + copies), device)
 
 
-def _pieces_needs(node: Node, region: Region, inputs: dict[Key, int]) -> int:
-    largest = 0
+def _pieces_needs(node: Node, region: Region, device: bool) -> Needs:
+    """What all pieces read, and the most that one of them takes."""
+    inputs: dict[Key, int] = {}
+    load = work = 0
     for regions in node.pieces(region) or ():
-        need = needs(expand(zip(node.inputs, regions, strict=True)))
+        need = needs(expand(zip(node.inputs, regions, strict=True)), device=device)
         inputs.update(need.inputs)
-        largest = max(largest, need.load + need.work)
-    return largest
+        load, work = max(load, need.load), max(work, need.own)
+    return Needs(tuple(inputs.items()), load if device else 0, work, device)
 
 
 def is_view(node: Node, inputs: tuple[Value, ...]) -> bool:

@@ -51,6 +51,8 @@ class Stage:
     depends: tuple[int, ...]
     label: str
     origin: str
+    device: bool = False
+    """Its tasks compute in the memory of a device."""
     _made: dict[int, Task] = field(default_factory=dict, repr=False)
     """Tasks that were made to count what they read and are not handed out yet."""
 
@@ -86,8 +88,11 @@ class Stage:
 
     def needs(self, block: Block) -> Needs:
         into = frozenset(v for v, o in zip(block.wanted, self.outputs, strict=True) if o.into)
-        need = needs(block, into)
-        return replace(need, work=need.work + writing_nbytes(self.outputs))
+        need = needs(block, into, self.device)
+        writing = writing_nbytes(self.outputs)
+        if not self.device:
+            return replace(need, work=need.work + writing)
+        return replace(need, load=need.load + writing + leaving_nbytes(block, self.outputs))
 
     def info(self) -> StageInfo:
         return StageInfo(self.number, self.label, self.origin, self.tasks, self.depends)
@@ -186,22 +191,22 @@ def build(
     threads: int,
     policy: Policy,
     reserved: int = 0,
-    in_place: bool = True,
+    host: int | None = None,
 ) -> RunPlan:
     """Plan a run that hands every root to its sink, or keeps it where the sink is None.
 
-    `limit` is what the run may hold, `reserved` the part of it that the sinks hold already. `in_place`: tasks compute
-    in the memory that sinks are in, and so straight into them.
+    `limit` is what the run may hold, `reserved` the part of it that the sinks hold already. Where tasks compute in the
+    memory of a device, `limit` is the device's, and `host` that of the host's memory, which the sinks are in.
 
     Raises MemoryLimitError, with the numbers, where the limit is not enough.
     """
-    if reserved > limit:
+    if reserved > (limit if host is None else host):
         raise MemoryLimitError(
             f"the result takes {format_bytes(reserved)} of memory, more than the limit of {format_bytes(limit)}. "
             "Write it with .to_zarr() or .to_npy() instead of .compute(), or raise host_memory."
         )
-    hard = limit - reserved
-    budget = Budget(hard, max(1, hard // (threads + 2)), threads, in_place)
+    hard = limit - reserved if host is None else limit
+    budget = Budget(hard, max(1, hard // (threads + 2)), threads, None if host is None else host - reserved)
     optimized = optimize(*roots)
     for caution in range(CAUTION if any(isinstance(n, Sweep) for n in toposort(*optimized)) else 0):
         try:
@@ -235,6 +240,12 @@ def planned(optimized: Sequence[Node], sinks: Sequence[Any], budget: Budget, pol
 def writing_nbytes(outputs: Sequence[Output]) -> int:
     """What a task's sinks allocate for a while: they write one after the other."""
     return max((o.sink.write_nbytes for o in outputs if o.sink is not None), default=0)
+
+
+def leaving_nbytes(block: Block, outputs: Sequence[Output]) -> int:
+    """Host bytes through which a task's writes leave a device, one after the other."""
+    leaving = (node.nbytes(r) for (node, r), o in zip(block.wanted, outputs, strict=True) if o.sink is not None)
+    return max(leaving, default=0)
 
 
 def read_by_others(roots: Sequence[Node], among: Set[Node]) -> set[Node]:
@@ -278,18 +289,22 @@ def make_stage(
         for sink in dict.fromkeys(goes):
             if sink is None:
                 keep[node] = len(outputs)
-            into = budget.in_place and goes == [sink] and sink is not None and sink.in_memory
+            into = not budget.device and goes == [sink] and sink is not None and sink.in_memory
             outputs.append(Output(expr, sink, into))
     units = [o.sink.units for o in outputs if o.sink is not None and o.sink.units is not None]
     hint = units[0] if units else domain(fused[0])[1]
     writing = writing_nbytes(outputs)
-    if writing >= budget.hard:
+    room = budget.hard if budget.host is None else budget.host
+    if writing >= room:
         raise MemoryLimitError(
             f"writing a chunk of the result takes {format_bytes(writing)} for copying and encoding, more than the "
-            f"{format_bytes(budget.hard)} that are left of the memory limit. Write smaller chunks (chunks=), or raise "
+            f"{format_bytes(room)} that are left of the memory limit. Write smaller chunks (chunks=), or raise "
             "host_memory."
         )
-    left = replace(budget, hard=budget.hard - writing, soft=max(1, budget.soft - writing))
+    if budget.host is None:
+        left = replace(budget, hard=budget.hard - writing, soft=max(1, budget.soft - writing))
+    else:
+        left = replace(budget, host=budget.host - writing)
     grid = tile(fused, hint, units, left)
     number = next(_numbers)
     for node, k in keep.items():
@@ -299,4 +314,4 @@ def make_stage(
     depends = tuple(dict.fromkeys(n.stage for n in leaves if isinstance(n, Stored)))
     origin = next((n.origin for n in nodes if getattr(n, "origin", "")), "")
     label = " and ".join(dict.fromkeys(n.label for n in fused))
-    return Stage(number, tuple(outputs), grid, depends, label, origin)
+    return Stage(number, tuple(outputs), grid, depends, label, origin, budget.device)

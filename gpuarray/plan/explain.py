@@ -322,8 +322,7 @@ def project(made: Planned, found: Survey, machine: Machine) -> tuple[tuple[Peak,
     later = under_way * max((t.largest[0] for t in tallies), default=0)
     sooner = early * max((t.largest_kept for t in tallies), default=0)
     held = min(total, found.held + later + sooner)
-    through = max((max(t.largest[1], t.largest_written) for t in tallies), default=0)
-    task = max((t.largest[1] + t.largest[2] for t in tallies), default=0)
+    task = max((t.largest[2] + (0 if machine.device else t.largest[1]) for t in tallies), default=0)
     reserved, limit = made.reserved, made.limit
     if not machine.device:
         wanted = reserved + held + under_way * task
@@ -332,7 +331,7 @@ def project(made: Planned, found: Survey, machine: Machine) -> tuple[tuple[Peak,
         return (Peak("host", nbytes, machine.limit), Peak("disk", spilled, None)), spilled
     on_device = held + under_way * task
     leaves = 0 if limit is None else max(0, found.held + task - limit)
-    on_host = reserved + leaves + under_way * through
+    on_host = reserved + leaves + under_way * max((t.largest[1] for t in tallies), default=0)
     spilled = max(0, on_host - machine.host_limit) if machine.host_limit is not None else 0
     return (
         Peak("device", on_device if limit is None else min(limit, on_device), machine.limit),

@@ -44,6 +44,17 @@ def too_large(
     )
 
 
+def too_much_read(
+    nodes: Sequence[Node], grid: Chunks, number: int, wanted: Sequence[Value], need: Needs, host: int
+) -> MemoryLimitError:
+    """The error for a task that reads more, on its way to a device, than the host may hold."""
+    cause = large_chunks(wanted, host) or f"Use smaller chunks than {tuple(c.largest for c in grid)}, or {RAISE[:17]}."
+    return MemoryLimitError(
+        f"{named(nodes)} reads {format_bytes(need.load)} at once, more than the {format_bytes(host)} that are left of "
+        f"host_memory for it on its way to the device, and it cannot be split further. {cause}"
+    )
+
+
 def too_many(nodes: Sequence[Node], grid: Chunks, size: int, wanted: Sequence[Value], hard: int) -> MemoryLimitError:
     """The error for tasks so small that a run would take hours."""
     return MemoryLimitError(

@@ -54,7 +54,6 @@ class Tally:
     largest: tuple[int, int, int] = (0, 0, 0)
     """Bytes of the largest task: inputs, loads, work."""
     largest_kept: int = 0
-    largest_written: int = 0
 
     @property
     def kept(self) -> int:
@@ -81,9 +80,6 @@ class Tally:
         size = (taken, task.load_nbytes, task.work_nbytes)
         self.largest = max(self.largest, size, key=sum)
         self.largest_kept = max(self.largest_kept, sum(n for _, n in task.outputs))
-        written = zip(task.work.wanted, task.work.sinks, strict=True)
-        sizes = [node.nbytes(region) for (node, region), sink in written if sink is not None]
-        self.largest_written = max(self.largest_written, max(sizes, default=0))
 
     def _add_value(self, node: Node, region: Region) -> None:
         if isinstance(node, Source):

@@ -233,12 +233,12 @@ def in_rows(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Way
             if size_of(out) * steps > LONGEST:
                 break
             trial = alone(node, steps, rows)
-            need = needs(expand(((trial, out),)))
+            need = needs(expand(((trial, out),)), device=budget.device)
             again, tasks = updates(trial, out), -(-n // rows)
             if budget.threads * (need.total + rows * row) <= 0.9 * budget.hard:
                 yield Way(seconds(node, budget, steps, out, again, tasks, steps), steps, rows, 1)
             if not fits(node, budget):
-                held = (budget.threads + 1) * (need.work + need.load + 2 * rows * row) + 2 * rows * row
+                held = (budget.threads + 1) * (need.own + 2 * rows * row) + 2 * rows * row
                 visits = min(int((0.8 * budget.hard - held) // max(1, width * row)), -(-node.steps // steps))
                 if visits >= 2:
                     time = seconds(node, budget, steps, out, again, tasks, visits * steps)

@@ -51,8 +51,12 @@ class Budget:
     hard: int
     soft: int
     threads: int
-    in_place: bool = True
-    """Results that are asked for in memory are computed straight into it."""
+    host: int | None = None
+    """Bytes of host memory for what is read and written, where tasks compute in a device's; else None."""
+
+    @property
+    def device(self) -> bool:
+        return self.host is not None
 
 
 def result_region(node: Node, domain: Region) -> Region:
@@ -138,7 +142,7 @@ class Tiling:
         if not grid:
             return grid
         grid = self.put_together(grid)
-        grid = self.split_while(grid, lambda g: self.bytes(g) > self.budget.hard)
+        grid = self.split_while(grid, self.too_large)
         grid = self.split_while(grid, self.too_few, keep_reads=True)
         grid = self.split_while(grid, lambda g: self.size(g) > LONG, keep_reads=True)
         grid = self.split_while(grid, lambda g: self.bytes(g) > self.budget.soft, keep_reads=True)
@@ -152,9 +156,15 @@ class Tiling:
             sample = [largest_task(grid), 0, count(grid) - 1]
             if self.swept:
                 sample.append(middle_task(grid))
-            found = (needs(expand(wanted(self.nodes, region_at(grid, k)))) for k in dict.fromkeys(sample))
+            found = (self.needs(region_at(grid, k)) for k in dict.fromkeys(sample))
             self.memo[grid] = max(found, key=lambda n: n.total)
         return self.memo[grid].total
+
+    def needs(self, region: Region) -> Needs:
+        return needs(expand(wanted(self.nodes, region)), device=self.budget.device)
+
+    def too_large(self, grid: Chunks) -> bool:
+        return self.bytes(grid) > self.budget.hard or through_host(self.memo[grid], self.budget) > 0
 
     def too_few(self, grid: Chunks) -> bool:
         return count(grid) < self.per_thread * self.budget.threads and self.size(grid) >= 2 * SMALL
@@ -345,6 +355,13 @@ def check(nodes: Sequence[Node], grid: Chunks, budget: Budget) -> None:
         numbers = all_kinds(grid)
     for number in numbers:
         values = wanted(nodes, region_at(grid, number))
-        need = needs(expand(values))
+        need = needs(expand(values), device=budget.device)
         if need.total > budget.hard:
             raise refusals.too_large(nodes, grid, number, values, need, budget.hard)
+        if through_host(need, budget) > 0:
+            raise refusals.too_much_read(nodes, grid, number, values, need, budget.host or 0)
+
+
+def through_host(need: Needs, budget: Budget) -> int:
+    """Bytes by which what a task reads is more than the host's memory, where it computes in a device's."""
+    return 0 if budget.host is None else need.load - budget.host

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from gpuarray.cluster.task import Chunk, Key
+from gpuarray.kernels.backends.fake import Fake
 from gpuarray.readers import ArrayReader, KeptReader
 from gpuarray.run import ArraySink
 
@@ -49,7 +52,8 @@ class Serial:
         for task in plan.tasks():
             work = pickled(task.work) if self.through_pickle else task.work
             assert all(key in chunks for key in task.inputs), f"{task.key} reads what is not there"
-            result = work.run(self.backend, work.load(), {key: chunks[key] for key in task.inputs})
+            with held_to(self.backend, task):
+                result = work.run(self.backend, work.load(), {key: chunks[key] for key in task.inputs})
             declared = dict(task.outputs)
             assert result.kept.keys() == declared.keys()
             for key, chunk in result.kept.items():
@@ -63,11 +67,28 @@ class Serial:
                 assert left[key] >= 0, f"{key} has more readers than counted"
                 if left[key] == 0 and key not in plan.kept:
                     del chunks[key]
-        return Kept({key: chunks[key] for key in plan.kept})
+        return Kept(self.backend, {key: chunks[key] for key in plan.kept})
+
+
+@contextmanager
+def held_to(backend: Any, task: Any) -> Iterator[None]:
+    """Checks, on the fake device, that a task allocates no more than it has declared."""
+    if not isinstance(backend, Fake):
+        yield
+        return
+    counters = backend.counters
+    before = counters.peak_nbytes = counters.used_nbytes
+    yield
+    taken = counters.peak_nbytes - before
+    assert taken <= task.work_nbytes, f"{task.key} takes {taken} B of the device and declares {task.work_nbytes} B"
 
 
 class Kept(dict[Key, Chunk]):
     """Kept chunks, as the executors hand them out."""
 
+    def __init__(self, backend: Any, chunks: dict[Key, Chunk]) -> None:
+        super().__init__(chunks)
+        self.backend = backend
+
     def on_host(self, key: Key) -> Chunk:
-        return self[key]
+        return tuple(map(self.backend.to_host, self[key]))

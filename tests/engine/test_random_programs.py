@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 import gpuarray as ga
+from gpuarray import executors, run
+from gpuarray.kernels.backends.fake import Fake
 from gpuarray.plan import direct
 from tests.engine.programs import Program
+from tests.engine.serial import Serial
 
 PROGRAMS = int(os.environ.get("RANDOM_PROGRAMS", "6000"))
 BATCH = 50
@@ -36,6 +39,24 @@ def compare(result: np.ndarray, expected: np.ndarray, text: list[str]) -> None:
         np.testing.assert_allclose(result, expected, rtol=tolerance, atol=tolerance * max(scale, 1), err_msg=message)
     else:
         np.testing.assert_array_equal(result, expected, err_msg=message)
+
+
+@pytest.mark.parametrize("first", range(0, PROGRAMS // 10, BATCH))
+def test_no_task_takes_more_of_a_device_than_it_declares(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "SMALL", 0)
+    device = Fake()
+    engine = executors.Engine(Serial(device), device, 2**18, 2**30, 2)
+    monkeypatch.setattr(run, "current", lambda: engine)
+    for seed in range(first, first + BATCH):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            program = Program(seed)
+            x, expected = program.result
+            try:
+                compare(x.compute(), expected, program.text)
+            except Exception as error:
+                error.add_note("\n".join(program.text))
+                raise
 
 
 @pytest.mark.parametrize("first", range(0, PROGRAMS, BATCH))
