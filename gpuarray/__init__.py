@@ -22,11 +22,9 @@ from numpy import (
     dtype,
     e,
     euler_gamma,
-    finfo,
     float16,
     float32,
     float64,
-    iinfo,
     inf,
     int8,
     int16,
@@ -97,6 +95,7 @@ from gpuarray.gathering import (
 )
 from gpuarray.gradients import gradient
 from gpuarray.grids import diag, diagflat, fromfunction, indices, meshgrid, tri, tril, triu
+from gpuarray.interop.limits import finfo, iinfo
 from gpuarray.interop.namespace import array_namespace_info as __array_namespace_info__
 from gpuarray.iteration import iterate
 from gpuarray.joining import (

@@ -295,7 +295,9 @@ def refuse_masked(obj: Any) -> None:
         )
 
 
-def asarray(obj: Any, dtype: Any = None, chunks: ChunksLike = "auto", *, copy: bool | None = None) -> NDArray:
+def asarray(
+    obj: Any, dtype: Any = None, chunks: ChunksLike = "auto", *, device: Any = None, copy: bool | None = None
+) -> NDArray:
     """An `NDArray` of anything NumPy takes; a NumPy array is not copied.
 
     >>> import gpuarray as ga
@@ -307,14 +309,15 @@ def asarray(obj: Any, dtype: Any = None, chunks: ChunksLike = "auto", *, copy: b
     obj : array, nested lists, scalar, or `NDArray`
     dtype : dtype of the result; None takes it from `obj`
     chunks : as in `NDArray.rechunk`
-    copy : True copies the data now, so that later writes to `obj` are not seen; None and False do not
+    device : None or "cpu", for the array API standard: `gpuarray.config` says where a run computes
+    copy : True copies the data now, so that later writes to `obj` are not seen; None copies where it must, False never
 
     Raises UnsupportedDTypeError for object arrays and records, TypeError for masked arrays, ChunkError for chunks that
-    do not fit.
+    do not fit, ValueError for a device or where ``copy=False`` and a copy is needed.
     """
+    check_device(device)
     if isinstance(obj, NDArray):
-        made = obj if isinstance(chunks, str) and chunks == "auto" else obj.rechunk(chunks)
-        return made if dtype is None or np.dtype(dtype) == made.dtype else made.astype(dtype)
+        return _again(obj, dtype, chunks, copy)
     refuse_masked(obj)
     array = np.array(obj, dtype=dtype, copy=copy)
     check_dtype(array.dtype)
@@ -325,9 +328,28 @@ def asarray(obj: Any, dtype: Any = None, chunks: ChunksLike = "auto", *, copy: b
     return NDArray(Source(ArrayReader(array), array.shape, array.dtype, cut))
 
 
+def _again(x: NDArray, dtype: Any, chunks: ChunksLike, copy: bool | None) -> NDArray:
+    """`asarray` of what is one already; a copy is another handle, because only handles can be written to."""
+    made = x if isinstance(chunks, str) and chunks == "auto" else x.rechunk(chunks)
+    if dtype is not None and np.dtype(dtype) != made.dtype:
+        if copy is False:
+            raise ValueError(f"dtype={np.dtype(dtype)} makes a copy of an array of {x.dtype}; use copy=None")
+        made = made.astype(dtype)
+    return NDArray(made.node) if copy and made is x else made
+
+
+def check_device(device: Any) -> None:
+    """Accept what the array API standard passes: where a run computes is a setting, not a property of an array."""
+    if device not in (None, "cpu"):
+        raise ValueError(
+            f"device={device!r}: arrays are lazy and belong to no device; gpuarray.config.set(device=...) says where a "
+            "run computes"
+        )
+
+
 def install(name: str, method: Callable[..., Any] | property) -> None:
     """Give `NDArray` a method; the modules of functions call this so that each is written once."""
     setattr(NDArray, name, method)
 
 
-__all__ = ["Lengths", "NDArray", "as_node", "asarray", "check_dtype", "install"]
+__all__ = ["Lengths", "NDArray", "as_node", "asarray", "check_device", "check_dtype", "install"]

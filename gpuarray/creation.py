@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.array import NDArray, asarray, check_dtype
+from gpuarray.array import NDArray, asarray, check_device, check_dtype
 from gpuarray.axes import as_shape
 from gpuarray.chunking import Chunks, normalize_chunks
 from gpuarray.elementwise import apply, cast
@@ -21,15 +21,6 @@ from gpuarray.graph.node import Node
 from gpuarray.graph.select import Select
 
 Shape = int | Sequence[int]
-
-
-def check_device(device: Any) -> None:
-    """Accept what the array API standard passes: where a run computes is a setting, not a property of an array."""
-    if device not in (None, "cpu"):
-        raise ValueError(
-            f"device={device!r}: arrays are lazy and belong to no device; gpuarray.config.set(device=...) says where a "
-            "run computes"
-        )
 
 
 def full(shape: Shape, fill_value: Any, dtype: Any = None, *, chunks: Chunks = "auto", device: Any = None) -> NDArray:
@@ -325,9 +316,14 @@ def eye(
     shape = as_shape((N, N if M is None else M))
     kind = np.dtype(dtype)
     cut = normalize_chunks(chunks, shape, kind)
-    off: Node = Index(shape, operator.index(k), (1, -1), cut)
+    off: Node = Index(shape, diagonal_within(k, shape), (1, -1), cut)
     on = apply("equal", NDArray(off), 0)
     return NDArray(cast(on.node, kind))
+
+
+def diagonal_within(k: Any, shape: tuple[int, ...]) -> int:
+    """The number of a diagonal; of those outside the matrix, which may be any integers, the nearest one."""
+    return max(-shape[-2], min(operator.index(k), shape[-1]))
 
 
 def identity(n: int, dtype: Any = float, *, chunks: Chunks = "auto", device: Any = None) -> NDArray:

@@ -11,7 +11,7 @@ import numpy as np
 from gpuarray.array import NDArray, asarray
 from gpuarray.axes import as_shape
 from gpuarray.chunking import Chunks, normalize_chunks
-from gpuarray.creation import zeros
+from gpuarray.creation import diagonal_within, zeros
 from gpuarray.elementwise import apply, cast
 from gpuarray.gathering import diagonal
 from gpuarray.graph.grid import Chunks as Cut
@@ -112,7 +112,7 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = float, *, chunks:
     """
     shape = as_shape((N, N if M is None else M))
     cut = normalize_chunks(chunks, shape, np.dtype(dtype))
-    below = apply("greater_equal", NDArray(Index(shape, operator.index(k), (1, -1), cut)), 0)
+    below = apply("greater_equal", NDArray(Index(shape, diagonal_within(k, shape), (1, -1), cut)), 0)
     return NDArray(cast(below.node, np.dtype(dtype)))
 
 
@@ -144,7 +144,7 @@ def _below(x: NDArray, k: int) -> NDArray:
     """Whether an element is at or below a diagonal of the last two axes."""
     if x.ndim < 2:
         raise ValueError(f"tril and triu take arrays of at least 2 dimensions, got shape {x.shape}")
-    index: Node = Index(x.shape[-2:], k, (1, -1), x.chunks[-2:])
+    index: Node = Index(x.shape[-2:], diagonal_within(k, x.shape), (1, -1), x.chunks[-2:])
     return apply("greater_equal", NDArray(index), 0)
 
 

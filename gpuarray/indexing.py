@@ -196,7 +196,8 @@ def masked(x: NDArray, key: Key) -> Node:
     at, mask = masks[0]
     axis = sum(k is not None for k in key[:at])
     covered = x.shape[axis : axis + mask.ndim]
-    if mask.shape != covered:
+    nothing = mask.size == 0 and all(m in (0, n) for m, n in zip(mask.shape, covered, strict=True))
+    if mask.shape != covered and not nothing:
         raise IndexError(
             f"boolean index of shape {mask.shape} does not match the axes it indexes, of shape {covered}, "
             f"in an array of shape {x.shape}"
@@ -205,7 +206,7 @@ def masked(x: NDArray, key: Key) -> Node:
     if mask.ndim == 0:  # a new axis in front, of length one or zero
         chosen = np.zeros(int(bool(lazy)), dtype=np.int64)
         return advanced(basic(x.node, (None, *[slice(None)] * x.ndim)), (chosen, *key[:at], *key[at + 1 :]))
-    if others or mask.ndim != x.ndim:
+    if others or mask.ndim != x.ndim or mask.shape != covered:
         found = np.nonzero(lazy.compute())
         return advanced(x.node, (*key[:at], *found, *key[at + 1 :]))
     return compress(x.node, lazy)

@@ -33,13 +33,15 @@ around = round
 def clip(
     a: Any,
     /,
-    a_min: Any = None,
-    a_max: Any = None,
-    out: Any = None,
-    *,
     min: Any = None,
     max: Any = None,
+    out: Any = None,
+    *,
+    a_min: Any = None,
+    a_max: Any = None,
+    where: Any = True,
     dtype: Any = None,
+    casting: Any = "same_kind",
 ) -> NDArray:
     """Elements held between a lower and an upper bound; None means no bound.
 
@@ -47,8 +49,8 @@ def clip(
     >>> ga.clip(ga.arange(6), 1, 4).compute()
     array([1, 1, 2, 3, 4, 4])
 
-    Arguments as in `numpy.clip`; `min` and `max` are other names of the bounds. Raises OverflowError for a Python
-    integer that the array's dtype cannot hold.
+    Arguments as in `numpy.clip`; `a_min` and `a_max` are other names of the bounds. Raises OverflowError for a Python
+    integer that the array's dtype cannot hold, ValueError for a bound given twice.
     """
     if (a_min is not None and min is not None) or (a_max is not None and max is not None):
         raise ValueError("a_min and min, and a_max and max, are two names of one bound; pass one")
@@ -59,7 +61,7 @@ def clip(
         made = apply("minimum" if low is None else "maximum", a, high if low is None else low)
     else:
         made = apply("clip", a, low, high)
-    return into(out, made if dtype is None else apply("positive", made, dtype=dtype))
+    return into(out, made if dtype is None else apply("positive", made, dtype=dtype, casting=casting), casting, where)
 
 
 def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.array import NDArray, install
-from gpuarray.creation import check_device
+from gpuarray.array import NDArray, check_device, install
 
 VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
 
@@ -24,8 +23,8 @@ class Info:
         """There is one: where a run computes is a setting."""
         return "cpu"
 
-    def devices(self) -> list[str]:
-        return ["cpu"]
+    def devices(self) -> tuple[str, ...]:
+        return ("cpu",)
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, np.dtype[Any]]:
         """The dtypes of what is made without saying one."""
@@ -74,9 +73,20 @@ def _to_device(self: NDArray, device: Any, /, *, stream: Any = None) -> NDArray:
     return self
 
 
-def _dlpack(self: NDArray, **keywords: Any) -> Any:
+def _dlpack(
+    self: NDArray,
+    *,
+    stream: Any = None,
+    max_version: tuple[int, int] | None = None,
+    dl_device: tuple[int, int] | None = None,
+    copy: bool | None = None,
+) -> Any:
     """The computed array, for another library."""
-    return np.asarray(self).__dlpack__(**keywords)
+    if copy is False:
+        raise BufferError(
+            "an array that is not computed yet cannot be handed on without making its data; use copy=None"
+        )
+    return np.asarray(self).__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
 
 
 def _dlpack_device(self: NDArray) -> tuple[int, int]:

@@ -123,12 +123,83 @@ def test_code_for_any_library():
     assert info.default_dtypes()["integral"] == ga.arange(3).dtype
     assert set(info.dtypes(kind="signed integer")) == {"int8", "int16", "int32", "int64"}
     assert len(info.dtypes()) == 13
-    assert info.devices() == [info.default_device()] == [x.device]
+    assert info.devices() == (info.default_device(),) == (x.device,)
     assert x.to_device("cpu") is x
     with pytest.raises(ValueError, match="cuda:3"):
         x.to_device("cuda:3")
     assert np.from_dlpack(x).shape == (2, 3)
     assert ga.from_dlpack(x) is x
+    assert np.from_dlpack(x, copy=False).tolist() == [[1, 1, 1], [1, 1, 1]]
+    with pytest.raises(ValueError, match="cuda:3"):
+        ga.asarray([1], device="cuda:3")
+    assert ga.asarray([1], device="cpu").shape == (1,)
+
+
+def test_copies_are_other_handles():
+    x = ga.zeros(3)
+    same, other = ga.asarray(x), ga.asarray(x, copy=True)
+    assert same is x
+    x += 1
+    x[0] = 7
+    assert other.tolist() == [0, 0, 0]
+    assert x.tolist() == [7, 1, 1]
+    with pytest.raises(ValueError, match="float32 makes a copy of an array of float64"):
+        ga.asarray(x, dtype="f4", copy=False)
+    assert ga.asarray(x, dtype="f8", copy=False) is x
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "c8", "c16"])
+def test_limits_of_floats(dtype):
+    mine, theirs = ga.finfo(dtype), np.finfo(dtype)
+    for name in ("eps", "max", "min", "smallest_normal"):
+        assert type(getattr(mine, name)) is float
+        assert getattr(mine, name) == getattr(theirs, name)
+    assert (mine.bits, mine.dtype, mine.tiny, mine.resolution) == (
+        theirs.bits,
+        theirs.dtype,
+        theirs.tiny,
+        theirs.resolution,
+    )
+    assert repr(mine) == repr(theirs)
+    assert ga.finfo(ga.ones(2, dtype=dtype)).dtype == theirs.dtype
+    assert not hasattr(mine, "no_such")
+    assert not hasattr(mine, "_no_such")
+
+
+def test_limits_of_integers():
+    for dtype in "bBhHiIqQ":
+        assert ga.iinfo(dtype).max == np.iinfo(dtype).max
+        assert ga.iinfo(ga.ones(2, dtype=dtype)).min == np.iinfo(dtype).min
+    for bad in ("f4", "c8", "O", ga.ones(2)):
+        with pytest.raises(ValueError, match="nteger"):
+            ga.iinfo(bad)
+    for bad in ("i4", "O", ga.arange(2)):
+        with pytest.raises(ValueError, match="inexact"):
+            ga.finfo(bad)
+
+
+@pytest.mark.parametrize("k", [-(2**70), -4, -3, 0, 2, 3, 2**63])
+def test_diagonals_far_outside(k):
+    near = max(-10, min(k, 10))
+    np.testing.assert_array_equal(ga.eye(3, 2, k).compute(), np.eye(3, 2, near))
+    np.testing.assert_array_equal(ga.tri(3, 2, k).compute(), np.tri(3, 2, near))
+    a = np.arange(6).reshape(3, 2)
+    np.testing.assert_array_equal(ga.tril(a, k).compute(), np.tril(a, near))
+    np.testing.assert_array_equal(ga.triu(a, k).compute(), np.triu(a, near))
+
+
+@pytest.mark.parametrize(
+    ("shape", "mask"), [((0, 1), (0, 0)), ((3, 1), (0, 1)), ((3, 1), (0, 0)), ((2, 3, 4), (0, 3)), ((2, 3, 4), (2, 0))]
+)
+def test_empty_masks_select_nothing(shape, mask):
+    a = np.ones(shape)
+    for m in (np.zeros(mask, bool), ga.zeros(mask, dtype=bool)):
+        assert ga.asarray(a)[m].shape == a[np.zeros(mask, bool)].shape
+        x = ga.asarray(a)
+        x[m] = 5
+        np.testing.assert_array_equal(x.compute(), a)
+    with pytest.raises(IndexError, match="does not match"):
+        ga.asarray(a)[np.zeros((mask[0], mask[1] + 7), bool)]
 
 
 def test_nothing_heavy_is_imported():
