@@ -81,11 +81,7 @@ def _dlpack(
     dl_device: tuple[int, int] | None = None,
     copy: bool | None = None,
 ) -> Any:
-    """The computed array, for another library."""
-    if copy is False:
-        raise BufferError(
-            "an array that is not computed yet cannot be handed on without making its data; use copy=None"
-        )
+    """The computed array, for another library: made for it alone, so that ``copy=False`` finds nothing to copy."""
     return np.asarray(self).__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
 
 
