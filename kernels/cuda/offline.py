@@ -105,7 +105,7 @@ def ptx(kernel: Kernel, capability: tuple[int, int]) -> str:
     except NumbaError as error:
         raise CompilationError(f"Numba cannot compile this kernel: {error}\n{kernel.source}") from error
     (entry,) = re.findall(r"\.visible \.entry (\w+)", text)
-    return text.replace(entry, ENTRY)
+    return str(text.replace(entry, ENTRY))
 
 
 @functools.cache
