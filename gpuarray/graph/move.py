@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from gpuarray.graph.grid import (
     shape_of,
     within,
 )
-from gpuarray.graph.node import Node
+from gpuarray.graph.node import Node, apart
 
 
 class Rechunk(Node):
@@ -128,26 +129,36 @@ class Reshape(Node):
         return (tuple(boxes),)
 
     def workspace(self, out: Region) -> int:
-        return 2 * nbytes(self.regions(out)[0], self.dtype)
+        return 2 * nbytes(self.regions(out)[0], self.dtype) + sum(self._positions_nbytes(out))
+
+    def _positions_nbytes(self, out: Region) -> Iterator[int]:
+        """By group, the bytes of index arrays; none where a region is an interval of flat positions."""
+        for old, new in self.groups:
+            region = [out[a] for a in new]
+            if not len(old) == len(new) == 1 and not is_interval([self.shape[a] for a in new], region):
+                yield 3 * math.prod(map(len, region)) * np.dtype(np.int64).itemsize
 
     def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
-        (array,), (box,) = inputs, self.regions(out)
+        (given,), (box,) = inputs, self.regions(out)
         if any(not r for r in out):
             return backend.empty(shape_of(out), self.dtype)
+        array = given
         array = array.reshape(tuple(math.prod(len(box[a]) for a in old) for old, _ in self.groups))
         for k, (old, new) in enumerate(self.groups):
             if not len(old) == len(new) == 1:
                 array = self._pick(backend, array, k, [box[a] for a in old], [out[a] for a in new])
-        return array.reshape(shape_of(out))
+        return apart(backend, array.reshape(shape_of(out)), given)
 
     def _pick(self, backend: Any, array: Any, k: int, box: list[range], region: list[range]) -> Any:
         """Of one group, which is axis `k` of `array`, the elements of the region among those of its box."""
         old, new = self.groups[k]
         start = flat_position([self.inputs[0].shape[a] for a in old], [r[0] for r in box])
-        positions = flat_positions([self.shape[a] for a in new], region) - start
+        shape = [self.shape[a] for a in new]
         at = (slice(None),) * k
-        if positions[-1] - positions[0] + 1 == len(positions):
-            return array[(*at, slice(int(positions[0]), int(positions[-1]) + 1))]
+        if is_interval(shape, region):
+            flat = flat_interval(shape, region)
+            return array[(*at, slice(flat.start - start, flat.stop - start))]
+        positions = flat_positions(shape, region) - start
         return backend.xp.take(array, backend.xp.asarray(positions), axis=k)
 
 
@@ -203,6 +214,11 @@ def flat_interval(shape: list[int], region: list[range]) -> range:
     if any(not r for r in region):
         return range(0)
     return range(flat_position(shape, [r[0] for r in region]), flat_position(shape, [r[-1] for r in region]) + 1)
+
+
+def is_interval(shape: list[int], region: list[range]) -> bool:
+    """Whether a region's elements follow each other in C order."""
+    return len(flat_interval(shape, region)) == math.prod(map(len, region))
 
 
 def flat_positions(shape: list[int], region: list[range]) -> np.ndarray[Any, Any]:

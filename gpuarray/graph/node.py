@@ -51,7 +51,6 @@ class Node(metaclass=Interned):
     """Neighbouring regions of the result need the same elements of an input."""
     costly: ClassVar[bool] = False
     """Computing it twice costs more than keeping it."""
-
     args: tuple[Any, ...]
     shape: Shape
     dtype: np.dtype[Any]
@@ -75,6 +74,21 @@ class Node(metaclass=Interned):
     def parts(self) -> tuple[np.dtype[Any], ...] | None:
         """The dtypes of a result that is several arrays (a reduction's state), which its readers get as a tuple."""
         return None
+
+    @property
+    def whole(self) -> tuple[int, ...]:
+        """Axes of the result that tasks are not cut along."""
+        return ()
+
+    @property
+    def alone(self) -> bool:
+        """Whether one task of it keeps all processors busy: its tasks are cut for memory only."""
+        return False
+
+    @property
+    def remedy(self) -> str:
+        """What to do where the smallest task does not fit the limit; empty for what is true of any."""
+        return ""
 
     @property
     def label(self) -> str:
@@ -198,3 +212,12 @@ def users_line() -> str:
 def elements(node: Node) -> int:
     """How many elements a node's result has."""
     return math.prod(node.shape)
+
+
+def apart(backend: Any, view: Any, base: Any) -> Any:
+    """A view of something larger as an array of its own: it would keep the whole of it in memory."""
+    if view.size == base.size:
+        return view
+    copy = backend.empty(view.shape, view.dtype)
+    copy[...] = view
+    return copy

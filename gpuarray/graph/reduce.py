@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpuarray.graph.elementwise import Operand, bind, broadcast_region, program_label
-from gpuarray.graph.grid import Chunks, Lengths, Region, shape_of
+from gpuarray.graph.grid import Chunks, Lengths, Region, nbytes, shape_of
 from gpuarray.graph.node import Node
 from gpuarray.kernels.program import Program
 from gpuarray.kernels.reductions import REDUCTIONS
@@ -118,7 +118,7 @@ class Partial(Node):
             compiled=self.compiled,
         )
         every = tuple(slice(None, None, 1 if k is None else r.step) for k, r in zip(self.cuts, out, strict=True))
-        return tuple(s[every] for s in states)
+        return tuple(s[(*every, ...)] for s in states)  # with the ellipsis it stays an array
 
 
 def cells_per_chunk(cuts: Lengths, chunks: Lengths) -> Lengths:
@@ -162,7 +162,7 @@ class Combine(Node):
         )
 
     def workspace(self, out: Region) -> int:
-        return self.inputs[0].nbytes(self.regions(out)[0])
+        return self.inputs[0].nbytes(self.regions(out)[0]) + nbytes(out, self.dtype)
 
     def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
         if any(not r for r in out):

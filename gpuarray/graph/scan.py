@@ -62,7 +62,12 @@ class Scan(Node):
             at[self.axis] = slice(self.cuts.edge(piece) - start, self.cuts.edge(piece + 1) - start)
             backend.scan(self.op, array[tuple(at)], self.axis, before, self.dtype, out=whole[tuple(at)])
         at[self.axis] = slice(r.start - start, r.stop - start, r.step)
-        return into if direct else whole[tuple(at)]
+        if direct or array.shape == shape_of(out):
+            return whole
+        # a view would keep alive what was scanned on the way
+        result = backend.empty(shape_of(out), self.dtype) if into is None else into
+        result[...] = whole[tuple(at)]
+        return result
 
 
 class ExclusiveScan(Node):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpuarray.graph.grid import Lengths, Region, nbytes, shape_of
-from gpuarray.graph.node import Node
+from gpuarray.graph.node import Node, apart
 from gpuarray.graph.select import Indices
 
 
@@ -46,7 +46,8 @@ class Compress(Node):
         array, mask = inputs
         (r,) = out
         before = self._source(out)[1]
-        return array[mask][r.start - before : r.stop - before : r.step]
+        found = array[mask]
+        return apart(backend, found[r.start - before : r.stop - before : r.step], found)
 
 
 class Scatter(Node):

@@ -35,7 +35,7 @@ def compare(result: np.ndarray, expected: np.ndarray, text: list[str]) -> None:
     if expected.dtype.kind in "fc":
         with np.errstate(all="ignore"):
             scale = float(np.max(np.abs(expected), initial=0, where=np.isfinite(expected)))
-        tolerance = 2e-4 if expected.dtype.char in "fF" else 1e-9
+        tolerance = {"e": 2e-3, "f": 2e-4, "F": 2e-4}.get(expected.dtype.char, 1e-9)
         np.testing.assert_allclose(result, expected, rtol=tolerance, atol=tolerance * max(scale, 1), err_msg=message)
     else:
         np.testing.assert_array_equal(result, expected, err_msg=message)
