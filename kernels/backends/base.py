@@ -6,6 +6,7 @@ A backend is one file in this folder that defines ``BACKEND``; `get` finds it by
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -93,3 +94,63 @@ class Backend(Protocol):
         no fields are changed, and they may have any strides. `into`: arrays to write to instead of new ones.
         The bits do not depend on `out`, on how often it is cut, or on how many steps are done by one call.
         """
+
+
+class Copy(Protocol):
+    """A copy between host and device under way."""
+
+    array: Any
+    """Where it goes; not to be used before `wait`."""
+
+    def wait(self) -> Any:
+        """Return `array` when the copy is done. Every copy is waited for, on the way out of an error as well."""
+
+
+class Event(Protocol):
+    """A point in the order of a device's work."""
+
+    def wait(self) -> None:
+        """Return when all that was queued before it is done; other threads run meanwhile."""
+
+
+class DeviceBackend(Backend, Protocol):
+    """A backend with memory of its own, which works beside the processor: calls may return before they are done.
+
+    *Work* is what the methods of `Backend`, `xp` and operators do. It is done in the order in which it is queued, by
+    whatever thread, as if by one stream. Copies in and copies out are done beside it, each kind in its order. Every
+    method is called from several threads.
+
+    Out of memory is an exception that is a MemoryError; it leaves the device as it was.
+    """
+
+    def active(self) -> AbstractContextManager[Any]:
+        """Around everything that a thread does with this backend: makes the device the thread's current one."""
+
+    def pinned(self, nbytes: int) -> np.ndarray[Any, Any]:
+        """Host memory from and to which is copied asynchronously: bytes (uint8), freed with the array."""
+
+    def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        """An array in C order for `upload` to copy to; no work queued earlier uses its memory still.
+
+        Nor does the backend wait for any when the array is dropped: who drops it has waited for an `Event` after the
+        last work that reads it. (Arrays that work has made may be dropped at any time.)
+        """
+
+    def upload(self, array: np.ndarray[Any, Any], out: Any = None) -> Copy:
+        """Start to copy a NumPy array to the device: to `out`, a part of an array of `allocate`, or a new one.
+
+        `array` stays as it is until the copy is done. Both are contiguous in C order, of one shape and dtype, or
+        ValueError is raised. From memory that is not `pinned` the copy may be done before this returns.
+        """
+
+    def download(self, array: Any, out: np.ndarray[Any, Any] | None = None) -> Copy:
+        """Start to copy a device array to the host, after all work queued so far: to `out`, or a new array.
+
+        Both are contiguous in C order, as for `upload`. The device array is not changed until the copy is done.
+        """
+
+    def record(self) -> Event:
+        """Mark the end of the work queued so far."""
+
+    def synchronize(self) -> None:
+        """Return when all work and all copies are done."""

@@ -1,60 +1,45 @@
 """Device memory played on the CPU, stricter than a device: for testing what a GPU does not forgive.
 
-Arrays refuse to mix with NumPy's, memory has a hard limit, transfers are counted, and an array whose asynchronous copy
-has not been waited for cannot be used.
+Arrays refuse to mix with NumPy's, memory has a hard limit, transfers are counted, an array whose asynchronous copy has
+not been waited for cannot be used, nor can its memory be given back before the work that uses it was waited for.
 """
 
 from __future__ import annotations
 
 import operator
-import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from gpuarray.kernels.backends.base import Cuts
+from gpuarray.kernels.backends.fake_memory import (
+    Buffer,
+    Copy,
+    Counters,
+    FakeOutOfMemoryError,
+    Host,
+    Memory,
+    NotReadyError,
+    OverwrittenError,
+    refuse_unlike,
+)
 from gpuarray.kernels.backends.numpy import BACKEND as HOST
-from gpuarray.kernels.errors import GPUArrayError
 from gpuarray.kernels.program import Program
 from gpuarray.kernels.stencils.boxes import Box
 from gpuarray.kernels.stencils.program import Edges, StencilProgram
 
-Host = np.ndarray[Any, Any]
-
-
-class FakeOutOfMemoryError(GPUArrayError, MemoryError):
-    """The fake device's limit is reached: what CuPy's OutOfMemoryError is on a GPU."""
-
-
-class NotReadyError(GPUArrayError, RuntimeError):
-    """An array is used whose copy is still on its way: on a GPU, a read of whatever was there before."""
-
-
-@dataclass
-class Counters:
-    """What has happened on one device so far."""
-
-    uploads: int = 0
-    uploaded_nbytes: int = 0
-    downloads: int = 0
-    downloaded_nbytes: int = 0
-    used_nbytes: int = 0
-    peak_nbytes: int = 0
-
-
-class _Buffer:
-    """Memory that one or several arrays share; given back when the last of them is gone."""
-
-    __slots__ = ("__weakref__", "nbytes", "pending")
-
-    def __init__(self, device: Fake, nbytes: int) -> None:
-        device._take(nbytes)
-        self.nbytes = nbytes
-        self.pending = False
-        weakref.finalize(self, device._give, nbytes).atexit = False
+__all__ = [
+    "BACKEND",
+    "Copy",
+    "Counters",
+    "Fake",
+    "FakeArray",
+    "FakeOutOfMemoryError",
+    "NotReadyError",
+    "OverwrittenError",
+]
 
 
 class FakeArray:
@@ -71,7 +56,7 @@ class FakeArray:
 
     __slots__ = ("_buffer", "_data", "_device")
 
-    def __init__(self, device: Fake, data: Host, buffer: _Buffer) -> None:
+    def __init__(self, device: Fake, data: Host, buffer: Buffer) -> None:
         self._device, self._data, self._buffer = device, data, buffer
 
     shape = property(lambda self: self._data.shape)
@@ -99,7 +84,7 @@ class FakeArray:
         return method
 
     @property
-    def base(self) -> _Buffer:
+    def base(self) -> Buffer:
         """The memory that the array keeps alive, which may be larger than itself."""
         return self._buffer
 
@@ -212,22 +197,7 @@ class _Function:
         return _Function(self._device, getattr(self._function, name))
 
 
-class Copy:
-    """A copy under way. Its `array` may be used after `wait`; what is copied must stay as it is until then."""
-
-    def __init__(self, array: Any, finish: Callable[[], None]) -> None:
-        self.array = array
-        self._finish: Callable[[], None] | None = finish
-
-    def wait(self) -> Any:
-        """Finish the copy and return `array`."""
-        if self._finish is not None:
-            self._finish()
-            self._finish = None
-        return self.array
-
-
-class Fake:
+class Fake(Memory):
     """One fake device.
 
     >>> device = Fake(limit=100)
@@ -235,28 +205,14 @@ class Fake:
     >>> x.copy()
     Traceback (most recent call last):
         ...
-    gpuarray.kernels.backends.fake.FakeOutOfMemoryError: 80 bytes asked for, 80 of 100 in use
+    gpuarray.kernels.backends.fake_memory.FakeOutOfMemoryError: 80 bytes asked for, 80 of 100 in use
     """
 
     name = "fake"
 
     def __init__(self, limit: int | None = None) -> None:
-        self.limit = limit
-        self.counters = Counters()
+        super().__init__(limit)
         self.xp: Any = _Namespace(self, np)
-        self._lock = threading.RLock()
-
-    def _take(self, nbytes: int) -> None:
-        with self._lock:
-            c = self.counters
-            if self.limit is not None and c.used_nbytes + nbytes > self.limit:
-                raise FakeOutOfMemoryError(f"{nbytes} bytes asked for, {c.used_nbytes} of {self.limit} in use")
-            c.used_nbytes += nbytes
-            c.peak_nbytes = max(c.peak_nbytes, c.used_nbytes)
-
-    def _give(self, nbytes: int) -> None:
-        with self._lock:
-            self.counters.used_nbytes -= nbytes
 
     # Calls: device arrays are opened, NumPy works on what is inside, and results are closed again.
 
@@ -264,11 +220,16 @@ class Fake:
         opened: dict[int, FakeArray] = {}
         given = [self._open(a, opened) for a in arguments]
         options = {k: self._open(v, opened) for k, v in named.items()}
-        if on is None:
-            result = function(*given, **options)
-        else:
-            result = function(*given, **options)(self._open(on, opened))
+        inside = None if on is None else self._open(on, opened)
+        result = function(*given, **options)
+        if on is not None:
+            result = result(inside)
+        if "out" in named or not _looks_into(result, opened):
+            self._worked(opened)
         return self._close(result, opened)
+
+    def _worked(self, opened: dict[int, FakeArray]) -> None:
+        self.work([array._buffer for array in opened.values()])
 
     def _open(self, value: Any, opened: dict[int, FakeArray]) -> Any:
         if isinstance(value, FakeArray):
@@ -290,7 +251,7 @@ class Fake:
         if isinstance(value, np.ndarray):
             owner = _owner(value)
             known = opened.get(id(owner))
-            return FakeArray(self, value, _Buffer(self, owner.nbytes) if known is None else known._buffer)
+            return FakeArray(self, value, Buffer(self, owner.nbytes) if known is None else known._buffer)
         if isinstance(value, tuple | list):
             parts = [self._close(v, opened) for v in value]
             return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
@@ -306,43 +267,80 @@ class Fake:
         return array
 
     def from_host(self, array: Host) -> FakeArray:
-        return self.upload(array).wait()
-
-    def to_host(self, array: FakeArray) -> Host:
-        return self.download(array).wait()
-
-    def upload(self, array: Host) -> Copy:
-        """Start to copy a NumPy array to the device; the bytes are read when the copy is waited for."""
+        """A copy of a NumPy array, in its turn among the work."""
         if not isinstance(array, np.ndarray):
             raise TypeError(f"from_host takes a NumPy array, not {type(array).__name__}")
-        target = FakeArray(self, np.empty_like(array), _Buffer(self, array.nbytes))
-        target._buffer.pending = True
+        target = FakeArray(self, np.empty_like(array), Buffer(self, array.nbytes))
+        target._data[...] = array
+        self._count_upload(array.nbytes)
+        return target
 
-        def finish() -> None:
-            target._data[...] = array
-            target._buffer.pending = False
-            with self._lock:
-                self.counters.uploads += 1
-                self.counters.uploaded_nbytes += array.nbytes
-
-        return Copy(target, finish)
-
-    def download(self, array: FakeArray) -> Copy:
-        """Start to copy a device array to the host; until it is waited for, the NumPy array holds rubbish."""
+    def to_host(self, array: FakeArray) -> Host:
+        """A copy of a device array, once all work queued so far is done."""
         if not isinstance(array, FakeArray):
             raise TypeError(f"to_host takes a device array, not {type(array).__name__}")
-        source = self._inside(array)
-        target = np.empty_like(source)
-        if target.dtype.kind not in "SU":
-            target.reshape(-1, order="A").view(np.uint8)[...] = 0xA5
+        target: Host = self._inside(array).copy(order="K")
+        self.record().wait()
+        self._count_download(target.nbytes)
+        return target
+
+    def _count_upload(self, nbytes: int) -> None:
+        with self.lock:
+            self.counters.uploads += 1
+            self.counters.uploaded_nbytes += nbytes
+
+    def _count_download(self, nbytes: int) -> None:
+        with self.lock:
+            self.counters.downloads += 1
+            self.counters.downloaded_nbytes += nbytes
+
+    # The protocol of devices.
+
+    def active(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def synchronize(self) -> None:
+        self.record().wait()
+
+    def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> FakeArray:
+        data = np.empty(shape, dtype)
+        return FakeArray(self, data, Buffer(self, data.nbytes, ordered=False))
+
+    def upload(self, array: Host, out: FakeArray | None = None) -> Copy:
+        """Start to copy a NumPy array to the device; the bytes are read when the copy is waited for."""
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"upload takes a NumPy array, not {type(array).__name__}")
+        if out is not None and not (isinstance(out, FakeArray) and out._device is self):
+            raise TypeError("upload copies to an array of its own device")
+        target = self.allocate(array.shape, array.dtype) if out is None else out
+        refuse_unlike(array, target)
+        buffer = target._buffer
 
         def finish() -> None:
-            target[...] = source
-            with self._lock:
-                self.counters.downloads += 1
-                self.counters.downloaded_nbytes += source.nbytes
+            buffer.pending -= 1
+            self._count_upload(array.nbytes)
 
-        return Copy(target, finish)
+        with self.lock:
+            buffer.pending += 1
+            return Copy(self, array, target._data, target, finish)
+
+    def download(self, array: FakeArray, out: Host | None = None) -> Copy:
+        """Start to copy a device array to the host; until it is waited for, the NumPy array holds rubbish."""
+        if not isinstance(array, FakeArray):
+            raise TypeError(f"download takes a device array, not {type(array).__name__}")
+        if out is not None and not isinstance(out, np.ndarray):
+            raise TypeError(f"download copies to a NumPy array, not to {type(out).__name__}")
+        source = self._inside(array)
+        target = np.empty_like(source) if out is None else out
+        refuse_unlike(source, target)
+        if target.dtype.kind not in "SUO":
+            target.reshape(-1).view(np.uint8)[...] = 0xA5
+
+        def finish() -> None:
+            assert array is not None  # and so kept
+            self._count_download(source.nbytes)
+
+        return Copy(self, source, target, target, finish)
 
     def nbytes(self, array: FakeArray) -> int:
         return int(array.nbytes)
@@ -353,7 +351,9 @@ class Fake:
         opened: dict[int, FakeArray] = {}
         given = [self._open(o, opened) for o in operands]
         into = None if out is None else self._open(out, opened)
-        result: FakeArray = self._close(HOST.elementwise(program, given, shape, compiled=compiled, out=into), opened)
+        made = HOST.elementwise(program, given, shape, compiled=compiled, out=into)
+        self._worked(opened)
+        result: FakeArray = self._close(made, opened)
         return result
 
     def reduce(
@@ -366,23 +366,28 @@ class Fake:
         *,
         compiled: bool,
     ) -> tuple[FakeArray, ...]:
-        given = [self._inside(o) for o in operands]
-        states: tuple[FakeArray, ...] = self._close(
-            HOST.reduce(program, reduction, given, shape, cuts, compiled=compiled), {}
-        )
+        opened: dict[int, FakeArray] = {}
+        given = [self._open(o, opened) for o in operands]
+        made = HOST.reduce(program, reduction, given, shape, cuts, compiled=compiled)
+        self._worked(opened)
+        states: tuple[FakeArray, ...] = self._close(made, {})
         return states
 
     def combine(self, reduction: str, states: Sequence[Any], axes: tuple[int, ...], **parameters: Any) -> FakeArray:
         opened: dict[int, FakeArray] = {}
         given = [self._open(s, opened) for s in states]
-        result: FakeArray = self._close(HOST.combine(reduction, given, axes, **parameters), opened)
+        made = HOST.combine(reduction, given, axes, **parameters)
+        self._worked(opened)
+        result: FakeArray = self._close(made, opened)
         return result
 
     def scan(self, name: str, array: Any, axis: int, carry: Any, dtype: np.dtype[Any], *, out: Any = None) -> FakeArray:
         opened: dict[int, FakeArray] = {}
         into = None if out is None else self._open(out, opened)
-        given = HOST.scan(name, self._inside(array), axis, self._inside(carry), dtype, out=into)
-        result: FakeArray = self._close(given, opened)
+        given, start = self._open(array, opened), self._open(carry, opened)
+        made = HOST.scan(name, given, axis, start, dtype, out=into)
+        self._worked(opened)
+        result: FakeArray = self._close(made, opened)
         return result
 
     def sweep(
@@ -401,10 +406,17 @@ class Fake:
         opened: dict[int, FakeArray] = {}
         given = [self._open(f, opened) for f in fields]
         targets = None if into is None else [self._open(r, opened) for r in into]
-        results: tuple[FakeArray, ...] = self._close(
-            HOST.sweep(stencil, edges, scalars, domain, out, given, origins, compiled=compiled, into=targets), opened
-        )
+        made = HOST.sweep(stencil, edges, scalars, domain, out, given, origins, compiled=compiled, into=targets)
+        self._worked(opened)
+        results: tuple[FakeArray, ...] = self._close(made, opened)
         return results
+
+
+def _looks_into(result: Any, opened: dict[int, FakeArray]) -> bool:
+    """Whether a result is a view, which takes no work."""
+    if not isinstance(result, np.ndarray) or id(_owner(result)) not in opened:
+        return False
+    return all(result is not array._data for array in opened.values())
 
 
 def _owner(array: Host) -> Host:

@@ -12,7 +12,7 @@ import pytest
 import gpuarray
 from gpuarray import errors
 
-TEST_DOUBLES = ("gpuarray.kernels.backends.fake",)
+TEST_DOUBLES = ("gpuarray.kernels.backends.fake_memory",)
 GPU = re.compile(r"__main__|\.cuda\b|\.cupy\b|gpuarray\.gpus")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from gpuarray.kernels.backends.fake import Fake
 from gpuarray.kernels.errors import DeviceError
 from gpuarray.kernels.stencils import interpreter as stencils
 from gpuarray.kernels.testing import BackendTests
+from gpuarray.kernels.testing_device import DeviceTests
 
 
 class TestNumPy(BackendTests):
@@ -23,6 +25,18 @@ class TestFake(BackendTests):
     @pytest.fixture
     def backend(self) -> Any:
         return Fake(limit=64 << 20)
+
+
+class TestFakeAsADevice(DeviceTests):
+    @pytest.fixture
+    def backend(self) -> Iterator[Any]:
+        device = Fake(limit=64 << 20)
+        yield device
+        assert device.hazards == []
+
+    @pytest.fixture
+    def limited(self) -> Any:
+        return Fake(limit=1 << 20)
 
 
 class Interpreted(Fake):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpuarray.kernels.backends.fake import Copy, Fake, FakeArray, FakeOutOfMemoryError, NotReadyError
+from gpuarray.kernels.backends.fake import Copy, Fake, FakeArray, FakeOutOfMemoryError, NotReadyError, OverwrittenError
 from gpuarray.kernels.errors import GPUArrayError
 from gpuarray.kernels.program import Affine, Builder
 
@@ -224,16 +224,79 @@ def test_an_array_is_not_used_before_its_copy_is_done(device: Fake) -> None:
             use(copy.array)
     assert "not ready" in repr(copy.array)
     assert copy.array.shape == (4,)
-    host[0] = 50
     x = copy.wait()
-    assert device.to_host(x)[0] == 50, "the staging memory was changed before the copy was done"
+    assert device.to_host(x).tolist() == [0, 1, 2, 3]
     assert copy.wait() is x
     assert device.counters.uploads == 1
+    assert device.hazards == []
+
+
+def test_what_is_copied_must_stay_as_it_is(device: Fake) -> None:
+    host = np.arange(4.0)
+    copy = device.upload(host)
+    host[0] = 50
+    with pytest.raises(OverwrittenError, match="changed while it was copied"):
+        copy.wait()
+    x = device.from_host(host)
+    copy = device.download(x)
+    x += 1
+    with pytest.raises(OverwrittenError, match="changed while it was copied"):
+        copy.wait()
+
+
+def test_a_copy_that_nobody_waits_for_is_noticed(device: Fake) -> None:
+    copy = device.upload(np.zeros(3))
+    del copy
+    gc.collect()
+    assert device.hazards == ["nobody waited for a copy of 24 bytes"]
+    assert device.counters.used_nbytes == 0
+
+
+def test_uploaded_memory_is_given_back_after_the_work_on_it(device: Fake) -> None:
+    def use(event: bool, copied: bool = True) -> list[str]:
+        x = device.upload(np.zeros(3)).wait() if copied else device.from_host(np.zeros(3))
+        y = x[1:].reshape(-1) + 1
+        if event:
+            device.record().wait()
+        del x, y
+        gc.collect()
+        return device.hazards
+
+    assert use(True) == []
+    assert use(False, copied=False) == []
+    early = device.record()
+    assert use(False) == ["24 bytes were given back before the work that uses them was waited for"]
+    device.hazards.clear()
+    early.wait()
+    view = device.upload(np.zeros(3)).wait()[1:]
+    del view
+    assert device.hazards == []  # a view is no work
+    device.to_host(device.upload(np.zeros(3)).wait())
+    assert device.hazards == []
+
+
+def test_allocations_fail_where_they_are_told_to(device: Fake) -> None:
+    device.refused = {2}
+    device.from_host(np.zeros(1))
+    with pytest.raises(FakeOutOfMemoryError, match="allocation 2 is to fail"):
+        device.upload(np.zeros(1))
+    device.from_host(np.zeros(1))
+    gc.collect()
+    assert device.counters.used_nbytes == 0
+    assert device.counters.allocations == 3
+
+
+def test_pinned_memory_is_counted(device: Fake) -> None:
+    arrays = [device.pinned(100).view(np.float32) for _ in range(3)]
+    assert device.counters.pinned_nbytes == 300
+    del arrays
+    gc.collect()
+    assert (device.counters.pinned_nbytes, device.counters.peak_pinned_nbytes) == (0, 300)
 
 
 @pytest.mark.parametrize("dtype", ["f8", "i2", "?", "c8", "U3", "M8[s]"])
 def test_a_download_holds_rubbish_until_it_is_done(device: Fake, dtype: str) -> None:
-    host = np.arange(6).reshape(2, 3).T.astype(dtype)
+    host = np.arange(6).reshape(3, 2).astype(dtype)
     x = device.from_host(host)
     copy: Copy = device.download(x)
     assert copy.array.shape == (3, 2)
