@@ -48,7 +48,7 @@ def contiguous_chunks(array: np.ndarray[Any, Any]) -> Cut:
     for axis in sorted(range(array.ndim), key=lambda a: abs(array.strides[a])):
         n = array.shape[axis]
         pieces = -(-n // max(1, room))
-        cut[axis] = Lengths.regular(n, -(-n // max(1, pieces)))
+        cut[axis] = evenly(n, max(1, pieces))
         room //= max(1, n)
     return tuple(cut)
 
@@ -112,6 +112,18 @@ def one_axis(c: Any, n: int, axis: int, shape: tuple[int, ...], previous: Cut | 
     return Lengths.of(lengths)
 
 
+ROUND = 8
+"""What long chunks are a multiple of, so that they can be cut in equal parts again."""
+
+
+def evenly(n: int, pieces: int) -> Lengths:
+    """An axis in at most so many chunks of one length, the last perhaps shorter."""
+    step = -(-n // pieces)
+    if step >= 32 * ROUND:
+        step = -(-step // ROUND) * ROUND
+    return Lengths.regular(n, step)
+
+
 def fill_auto(cut: list[Lengths | None], missing: list[int], shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Cut the axes left to us: chunks of about `config.chunk_bytes`, nearly cubic, with whole axes where they fit."""
     target = config.get().chunk_bytes // max(1, dtype.itemsize)
@@ -126,10 +138,8 @@ def fill_auto(cut: list[Lengths | None], missing: list[int], shape: tuple[int, .
             cut[axis] = Lengths.regular(n, n)
             target //= max(1, n)
         else:
-            pieces = math.ceil(n / side)
-            step = math.ceil(n / pieces)
-            cut[axis] = Lengths.regular(n, step)
-            target //= step
+            cut[axis] = lengths = evenly(n, math.ceil(n / side))
+            target //= lengths.largest
 
 
 __all__ = ["Chunks", "GPUArrayError", "normalize_chunks"]

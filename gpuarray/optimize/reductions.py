@@ -73,9 +73,11 @@ def cells(chunks: Chunks, axes: tuple[int, ...]) -> tuple[Lengths | None, ...]:
 
 
 def split(lengths: Lengths, step: int) -> Lengths:
-    """Cut every chunk into pieces of `step`."""
-    if lengths.step and lengths.step % step == 0:
-        return Lengths.regular(lengths.total, step)
+    """Cut every chunk into pieces of `step`, or somewhat less where they are then equal."""
+    if lengths.step:
+        equal = next((s for s in range(step, step // 2, -1) if lengths.step % s == 0), 0)
+        if equal:
+            return Lengths.regular(lengths.total, equal)
     cut = [e for lo, hi in pairwise(lengths.edges()) for e in range(lo, hi, step)]
     return Lengths.between([*cut, lengths.total])
 
