@@ -16,34 +16,86 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from numpy import (
+    False_,
+    ScalarType,
+    True_,
+    base_repr,
+    binary_repr,
     bool_,
+    byte,
+    cdouble,
+    character,
     complex64,
     complex128,
+    complexfloating,
+    csingle,
+    datetime64,
+    double,
     dtype,
     e,
+    errstate,
     euler_gamma,
+    flexible,
     float16,
     float32,
     float64,
+    floating,
+    format_float_positional,
+    format_float_scientific,
+    generic,
+    get_printoptions,
+    geterr,
+    half,
+    index_exp,
+    inexact,
     inf,
     int8,
     int16,
     int32,
     int64,
+    int_,
+    intc,
+    integer,
     intp,
     isdtype,
     issubdtype,
+    iterable,
+    little_endian,
+    long,
+    longlong,
+    mintypecode,
     nan,
+    ndindex,
     newaxis,
+    number,
     pi,
+    printoptions,
     promote_types,
+    s_,
+    sctypeDict,
+    set_printoptions,
+    seterr,
+    short,
+    signedinteger,
+    single,
+    timedelta64,
+    typecodes,
+    typename,
+    ubyte,
+    uint,
     uint8,
     uint16,
     uint32,
     uint64,
+    uintc,
+    uintp,
+    ulong,
+    ulonglong,
+    unsignedinteger,
+    ushort,
 )
 
-from gpuarray import _origin, config, elementwise, errors, lib, linalg, ndimage, protocols, random
+from gpuarray import _origin, config, elementwise, errors, fft, lib, linalg, ndimage, protocols, random
 from gpuarray._version import __version__
 from gpuarray.array import NDArray, asarray
 from gpuarray.blocks import map_blocks
@@ -95,8 +147,31 @@ from gpuarray.gathering import (
 )
 from gpuarray.gradients import gradient
 from gpuarray.grids import diag, diagflat, fromfunction, indices, meshgrid, tri, tril, triu
+from gpuarray.interop.conversion import (
+    array_equiv,
+    asanyarray,
+    asarray_chkfinite,
+    ascontiguousarray,
+    asfortranarray,
+    common_type,
+    copyto,
+    frombuffer,
+    fromiter,
+    fromstring,
+    genfromtxt,
+    isfortran,
+    isscalar,
+    load,
+    loadtxt,
+    may_share_memory,
+    min_scalar_type,
+    require,
+    save,
+    shares_memory,
+)
 from gpuarray.interop.limits import finfo, iinfo
 from gpuarray.interop.namespace import array_namespace_info as __array_namespace_info__
+from gpuarray.interop.text import array2string, array_repr, array_str
 from gpuarray.iteration import iterate
 from gpuarray.joining import (
     append,
@@ -155,6 +230,7 @@ from gpuarray.overlap import map_overlap
 from gpuarray.padding import pad
 from gpuarray.reductions import all, amax, amin, any, argmax, argmin, count_nonzero, max, min, prod, sum
 from gpuarray.several import compute, persist
+from gpuarray.sorting import argpartition, argsort, lexsort, partition, sort, sort_complex, topk
 from gpuarray.statistics import (
     average,
     mean,
@@ -179,7 +255,7 @@ bool = bool_  # the array API's name for the dtype
 
 globals().update(elementwise.FUNCTIONS)
 
-_MODULES = ("config", "errors", "lib", "linalg", "ndimage", "random")
+_MODULES = ("config", "errors", "fft", "lib", "linalg", "ndimage", "random")
 
 __all__ = sorted(
     name

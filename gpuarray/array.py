@@ -29,14 +29,14 @@ class NDArray(Installed):
     """A lazy, blocked array with NumPy's interface.
 
     >>> import gpuarray as ga
-    >>> x = ga.ones((4, 5), chunks=(2, 5))
-    >>> (x + x.T[0, 0]).sum(axis=1)
-    gpuarray.NDArray(shape=(4,), dtype=float64, chunks=((2, 2),))
-    >>> (x + 1).sum(axis=1).compute()
-    array([10., 10., 10., 10.])
+    >>> x = ga.ones((2000, 50_000), chunks=(500, 50_000))
+    >>> (x + 1).sum(axis=1)
+    gpuarray.NDArray(shape=(2000,), dtype=float64, chunks=((500, 500, 500, 500),))
+    >>> (x[:2, :5] + 1).sum(axis=1).compute()
+    array([10., 10.])
 
-    Operations build a graph and compute nothing; `compute` runs it and returns a NumPy array. Make one with
-    `asarray`, `from_zarr`, `from_npy`, `random.default_rng` or the creation functions.
+    Operations build a graph and compute nothing; `compute` runs it and returns a NumPy array. Small arrays print their
+    elements. Make one with `asarray`, `from_zarr`, `from_npy`, `random.default_rng` or the creation functions.
     """
 
     __slots__ = ("__weakref__", "_node", "_value")
@@ -108,10 +108,6 @@ class NDArray(Installed):
         if not self.shape:
             raise TypeError("len() of an array without dimensions")
         return self.shape[0]
-
-    def __repr__(self) -> str:
-        chunks = ", ".join(map(repr, self.chunks)) + ("," if self.ndim == 1 else "")
-        return f"gpuarray.NDArray(shape={self.shape}, dtype={self.dtype}, chunks=({chunks}))"
 
     # Running.
 
@@ -296,7 +292,13 @@ def refuse_masked(obj: Any) -> None:
 
 
 def asarray(
-    obj: Any, dtype: Any = None, chunks: ChunksLike = "auto", *, device: Any = None, copy: bool | None = None
+    obj: Any,
+    dtype: Any = None,
+    chunks: ChunksLike = "auto",
+    *,
+    order: Any = None,
+    device: Any = None,
+    copy: bool | None = None,
 ) -> NDArray:
     """An `NDArray` of anything NumPy takes; a NumPy array is not copied.
 
@@ -309,13 +311,15 @@ def asarray(
     obj : array, nested lists, scalar, or `NDArray`
     dtype : dtype of the result; None takes it from `obj`
     chunks : as in `NDArray.rechunk`
+    order : "C", "F", "A" or "K", which changes nothing: `compute` gives arrays in C order
     device : None or "cpu", for the array API standard: `gpuarray.config` says where a run computes
     copy : True copies the data now, so that later writes to `obj` are not seen; None copies where it must, False never
 
     Raises UnsupportedDTypeError for object arrays and records, TypeError for masked arrays, ChunkError for chunks that
-    do not fit, ValueError for a device or where ``copy=False`` and a copy is needed.
+    do not fit, ValueError for a device, an order, or where ``copy=False`` and a copy is needed.
     """
     check_device(device)
+    check_order(order)
     if isinstance(obj, NDArray):
         return _again(obj, dtype, chunks, copy)
     refuse_masked(obj)
@@ -347,9 +351,15 @@ def check_device(device: Any) -> None:
         )
 
 
+def check_order(order: Any) -> None:
+    """Accept NumPy's memory orders, which say nothing about lazy arrays."""
+    if order not in (None, "C", "F", "A", "K"):
+        raise ValueError(f"order={order!r}: write 'C', 'F', 'A' or 'K', which all mean the same for a lazy array")
+
+
 def install(name: str, method: Callable[..., Any] | property) -> None:
     """Give `NDArray` a method; the modules of functions call this so that each is written once."""
     setattr(NDArray, name, method)
 
 
-__all__ = ["Lengths", "NDArray", "as_node", "asarray", "check_device", "check_dtype", "install"]
+__all__ = ["Lengths", "NDArray", "as_node", "asarray", "check_device", "check_dtype", "check_order", "install"]

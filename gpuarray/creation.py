@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.array import NDArray, asarray, check_device, check_dtype
+from gpuarray.array import NDArray, asarray, check_device, check_dtype, check_order
 from gpuarray.axes import as_shape
 from gpuarray.chunking import Chunks, normalize_chunks
 from gpuarray.elementwise import apply, cast
@@ -23,7 +23,9 @@ from gpuarray.graph.select import Select
 Shape = int | Sequence[int]
 
 
-def full(shape: Shape, fill_value: Any, dtype: Any = None, *, chunks: Chunks = "auto", device: Any = None) -> NDArray:
+def full(
+    shape: Shape, fill_value: Any, dtype: Any = None, order: Any = "C", *, chunks: Chunks = "auto", device: Any = None
+) -> NDArray:
     """An array of one value.
 
     >>> import gpuarray as ga
@@ -34,6 +36,7 @@ def full(shape: Shape, fill_value: Any, dtype: Any = None, *, chunks: Chunks = "
     Arguments as in `numpy.full`, and `chunks` as in `NDArray.rechunk`. The value is not stored.
     """
     check_device(device)
+    check_order(order)
     lengths = as_shape(shape)
     if np.ndim(fill_value):
         from gpuarray.indexing import broadcast, fitted
@@ -54,7 +57,9 @@ def recut(node: Node, chunks: Cut) -> NDArray:
     return NDArray(node if node.chunks == chunks else Rechunk(chunks, node))
 
 
-def zeros(shape: Shape, dtype: Any = float, *, chunks: Chunks = "auto", device: Any = None) -> NDArray:
+def zeros(
+    shape: Shape, dtype: Any = float, order: Any = "C", *, chunks: Chunks = "auto", device: Any = None
+) -> NDArray:
     """An array of zeros.
 
     >>> import gpuarray as ga
@@ -63,10 +68,10 @@ def zeros(shape: Shape, dtype: Any = float, *, chunks: Chunks = "auto", device: 
 
     Arguments as in `numpy.zeros`, and `chunks`.
     """
-    return full(shape, np.zeros((), dtype), dtype, chunks=chunks, device=device)
+    return full(shape, np.zeros((), dtype), dtype, order, chunks=chunks, device=device)
 
 
-def ones(shape: Shape, dtype: Any = float, *, chunks: Chunks = "auto", device: Any = None) -> NDArray:
+def ones(shape: Shape, dtype: Any = float, order: Any = "C", *, chunks: Chunks = "auto", device: Any = None) -> NDArray:
     """An array of ones.
 
     >>> import gpuarray as ga
@@ -75,10 +80,12 @@ def ones(shape: Shape, dtype: Any = float, *, chunks: Chunks = "auto", device: A
 
     Arguments as in `numpy.ones`, and `chunks`.
     """
-    return full(shape, np.ones((), dtype), dtype, chunks=chunks, device=device)
+    return full(shape, np.ones((), dtype), dtype, order, chunks=chunks, device=device)
 
 
-def empty(shape: Shape, dtype: Any = float, *, chunks: Chunks = "auto", device: Any = None) -> NDArray:
+def empty(
+    shape: Shape, dtype: Any = float, order: Any = "C", *, chunks: Chunks = "auto", device: Any = None
+) -> NDArray:
     """An array whose values do not matter; they are zeros, because nothing is allocated that could be reused.
 
     >>> import gpuarray as ga
@@ -87,7 +94,7 @@ def empty(shape: Shape, dtype: Any = float, *, chunks: Chunks = "auto", device: 
 
     Arguments as in `numpy.empty`, and `chunks`.
     """
-    return zeros(shape, dtype, chunks=chunks, device=device)
+    return zeros(shape, dtype, order, chunks=chunks, device=device)
 
 
 def _like(a: Any, shape: Any, chunks: Chunks) -> tuple[tuple[int, ...], Any]:
@@ -97,7 +104,16 @@ def _like(a: Any, shape: Any, chunks: Chunks) -> tuple[tuple[int, ...], Any]:
     return lengths, x.chunks if keep else chunks
 
 
-def zeros_like(a: Any, dtype: Any = None, *, shape: Any = None, chunks: Chunks = "auto", device: Any = None) -> NDArray:
+def zeros_like(
+    a: Any,
+    dtype: Any = None,
+    order: Any = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    chunks: Chunks = "auto",
+    device: Any = None,
+) -> NDArray:
     """Zeros with the shape, dtype and chunks of another array.
 
     >>> import gpuarray as ga
@@ -105,10 +121,19 @@ def zeros_like(a: Any, dtype: Any = None, *, shape: Any = None, chunks: Chunks =
     array([0, 0])
     """
     lengths, cut = _like(a, shape, chunks)
-    return zeros(lengths, asarray(a).dtype if dtype is None else dtype, chunks=cut, device=device)
+    return zeros(lengths, asarray(a).dtype if dtype is None else dtype, order, chunks=cut, device=device)
 
 
-def ones_like(a: Any, dtype: Any = None, *, shape: Any = None, chunks: Chunks = "auto", device: Any = None) -> NDArray:
+def ones_like(
+    a: Any,
+    dtype: Any = None,
+    order: Any = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    chunks: Chunks = "auto",
+    device: Any = None,
+) -> NDArray:
     """Ones with the shape, dtype and chunks of another array.
 
     >>> import gpuarray as ga
@@ -116,21 +141,38 @@ def ones_like(a: Any, dtype: Any = None, *, shape: Any = None, chunks: Chunks = 
     array([1., 1.])
     """
     lengths, cut = _like(a, shape, chunks)
-    return ones(lengths, asarray(a).dtype if dtype is None else dtype, chunks=cut, device=device)
+    return ones(lengths, asarray(a).dtype if dtype is None else dtype, order, chunks=cut, device=device)
 
 
-def empty_like(a: Any, dtype: Any = None, *, shape: Any = None, chunks: Chunks = "auto", device: Any = None) -> NDArray:
+def empty_like(
+    a: Any,
+    dtype: Any = None,
+    order: Any = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    chunks: Chunks = "auto",
+    device: Any = None,
+) -> NDArray:
     """An array like another whose values do not matter (they are zeros).
 
     >>> import gpuarray as ga
     >>> ga.empty_like(ga.asarray([1, 2])).dtype
     dtype('int64')
     """
-    return zeros_like(a, dtype, shape=shape, chunks=chunks, device=device)
+    return zeros_like(a, dtype, order, shape=shape, chunks=chunks, device=device)
 
 
 def full_like(
-    a: Any, fill_value: Any, dtype: Any = None, *, shape: Any = None, chunks: Chunks = "auto", device: Any = None
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: Any = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    chunks: Chunks = "auto",
+    device: Any = None,
 ) -> NDArray:
     """One value with the shape, dtype and chunks of another array.
 
@@ -139,7 +181,7 @@ def full_like(
     array([9, 9])
     """
     lengths, cut = _like(a, shape, chunks)
-    return full(lengths, fill_value, asarray(a).dtype if dtype is None else dtype, chunks=cut, device=device)
+    return full(lengths, fill_value, asarray(a).dtype if dtype is None else dtype, order, chunks=cut, device=device)
 
 
 def arange(
@@ -264,7 +306,14 @@ def logspace(
 
 
 def array(
-    object: Any, dtype: Any = None, *, copy: bool | None = True, ndmin: int = 0, chunks: Chunks = "auto"
+    object: Any,
+    dtype: Any = None,
+    *,
+    copy: bool | None = True,
+    order: Any = "K",
+    subok: bool = False,
+    ndmin: int = 0,
+    chunks: Chunks = "auto",
 ) -> NDArray:
     """An `NDArray` of anything NumPy takes, with a copy of its data: later writes to the original are not seen.
 
@@ -276,7 +325,7 @@ def array(
     """
     from gpuarray.axes import with_new_axes
 
-    made = asarray(object, dtype, chunks, copy=copy or None)
+    made = asarray(object, dtype, chunks, order=order, copy=copy)
     return NDArray(with_new_axes(made.node, tuple(range(max(0, operator.index(ndmin) - made.ndim)))))
 
 
@@ -301,7 +350,14 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None, chun
 
 
 def eye(
-    N: int, M: int | None = None, k: int = 0, dtype: Any = float, *, chunks: Chunks = "auto", device: Any = None
+    N: int,
+    M: int | None = None,
+    k: int = 0,
+    dtype: Any = float,
+    order: Any = "C",
+    *,
+    chunks: Chunks = "auto",
+    device: Any = None,
 ) -> NDArray:
     """Ones on a diagonal, zeros elsewhere.
 
@@ -313,6 +369,7 @@ def eye(
     Arguments as in `numpy.eye`, and `chunks`.
     """
     check_device(device)
+    check_order(order)
     shape = as_shape((N, N if M is None else M))
     kind = np.dtype(dtype)
     cut = normalize_chunks(chunks, shape, kind)

@@ -289,7 +289,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, casting: Any = "unsafe",
     return NDArray(cast(array.node, kind))
 
 
-def copy(a: Any) -> NDArray:
+def copy(a: Any, order: Any = "K", subok: bool = False) -> NDArray:
     """A handle of its own on the same values: writing to one does not change the other.
 
     >>> import gpuarray as ga
@@ -299,9 +299,9 @@ def copy(a: Any) -> NDArray:
     >>> x.compute()
     array([0., 0.])
 
-    Nothing is copied, because the data of an array never changes.
+    Of an `NDArray` nothing is copied, because its data never changes. `order` and `subok` are NumPy's and mean nothing.
     """
-    return NDArray(asarray(a).node)
+    return asarray(a, order=order, copy=True)
 
 
 # Methods.

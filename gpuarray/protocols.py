@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpuarray.array import NDArray, install
+from gpuarray.elementwise import into
 
 REDUCTIONS = {
     "add": "sum",
@@ -53,29 +54,40 @@ def ours(module: str, name: str) -> Callable[..., Any] | None:
 
 def array_ufunc(self: NDArray, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
     """``ufunc(x)``, ``ufunc.reduce(x)``, ``ufunc.accumulate(x)`` and ``ufunc.outer(x, y)``."""
-    out = kwargs.get("out")
-    if isinstance(out, tuple) and len(out) == 1:
-        kwargs["out"] = out[0]
-    elif out is not None:
-        raise TypeError(f"numpy.{ufunc.__name__} with several results takes no out= here; it returns them")
+    out = kwargs.pop("out", ())
+    if not all(_known(type(x), "__array_ufunc__") for x in (*inputs, *out)):
+        return NotImplemented
     name = ufunc.__name__
-    if method == "__call__":
+    full_name = f"numpy.{name}" + ("" if method == "__call__" else f".{method}")
+    function = None
+    if method in ("__call__", "outer") and (method == "__call__" or ufunc.nin == 2):
         function = ours("numpy", name)
     elif method == "reduce":
         function = _reduce(name, inputs, kwargs)
     elif method == "accumulate" and name in SCANS:
         function = ours("numpy", SCANS[name])
         kwargs.setdefault("axis", 0)
-    elif method == "outer" and ufunc.nin == 2:
-        function = ours("numpy", name)
-        if function is not None:
-            a, b = (x if isinstance(x, NDArray) else np.asarray(x) for x in inputs)
-            inputs = a[(..., *(None,) * b.ndim)], b
-    else:
-        function = None
     if function is None:
-        raise TypeError(missing(f"numpy.{name}" + ("" if method == "__call__" else f".{method}")))
-    return _called(function, f"numpy.{name}", inputs, kwargs)
+        raise TypeError(missing(full_name))
+    if method == "outer":
+        a, b = (x if isinstance(x, NDArray) else np.asarray(x) for x in inputs)
+        inputs = a[(..., *(None,) * b.ndim)], b
+    if len(out) == 1:
+        kwargs["out"] = out[0]
+    where = kwargs.pop("where", True) if len(out) > 1 else True
+    made = _called(function, full_name, inputs, kwargs)
+    return made if len(out) < 2 else tuple(into(o, m, where=where) for o, m in zip(out, made, strict=True))
+
+
+OTHERS: tuple[Any, ...] = (np.ndarray.__array_ufunc__, np.ndarray.__array_function__)
+
+
+def _known(kind: type, protocol: str) -> bool:
+    """Whether we may deal with values of a type: those with protocols of their own are asked instead."""
+    if issubclass(kind, NDArray):
+        return True
+    theirs = getattr(kind, protocol, None)
+    return theirs is None or theirs in OTHERS
 
 
 def _reduce(name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any] | None:
@@ -83,7 +95,7 @@ def _reduce(name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Calla
     if name not in REDUCTIONS or len(inputs) > 1:
         return None
     kwargs.setdefault("axis", 0)
-    for argument in ("dtype", "initial", "out"):
+    for argument in ("dtype", "initial"):
         if kwargs.get(argument, True) is None:
             del kwargs[argument]
     if kwargs.get("initial") is np._NoValue:
@@ -94,19 +106,29 @@ def _reduce(name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Calla
 def array_function(
     self: NDArray, func: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """Any other function of NumPy's."""
-    module, name = getattr(func, "__module__", ""), getattr(func, "__name__", repr(func))
+    """Any other function of NumPy's, and the makers of arrays with ``like=x``."""
+    if not all(_known(kind, "__array_function__") for kind in types):
+        return NotImplemented
+    module, name = getattr(func, "__module__", None) or "numpy", getattr(func, "__name__", repr(func))
     function = ours(module, name)
     if function is None:
         raise TypeError(missing(f"{module}.{name}"))
     return _called(function, f"{module}.{name}", args, kwargs)
 
 
+LAYOUT = {"order": ("C", "F", "A", "K", None), "subok": (True, False)}
+"""Arguments about memory and subclasses, of which lazy arrays have neither: with these values they say nothing."""
+
+
 def _called(function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     import inspect
 
+    signature = inspect.signature(function)
+    for argument in LAYOUT.keys() & kwargs.keys() - signature.parameters.keys():
+        if kwargs[argument] in LAYOUT[argument]:
+            kwargs = {k: v for k, v in kwargs.items() if k != argument}
     try:
-        inspect.signature(function).bind(*args, **kwargs)
+        signature.bind(*args, **kwargs)
     except TypeError as error:
         raise TypeError(
             f"{name} on a gpuarray.NDArray: {error}; gpuarray's {function.__name__} has fewer arguments"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 import operator
@@ -74,6 +75,84 @@ def test_out_of_ufuncs(x, a, same):
     b = np.zeros((3, 4))
     with pytest.raises(TypeError, match="NDArray, got ndarray"):
         b += x
+
+
+def test_out_of_ufuncs_with_two_results(x, a, same):
+    whole, rest = ga.zeros((3, 4)), ga.zeros((3, 4))
+    assert np.divmod(x, 3, out=(whole, None))[0] is whole
+    same(whole, a // 3)
+    made = np.divmod(x, 2, out=(whole, rest), where=a > 4)
+    assert made[0] is whole
+    assert made[1] is rest
+    same(whole, np.where(a > 4, a // 2, a // 3))
+    same(rest, np.where(a > 4, a % 2, 0))
+    with pytest.raises(TypeError, match="NDArray, got ndarray"):
+        np.modf(x, out=(np.zeros((3, 4)), None))
+
+
+class Theirs:
+    """A type that knows how to deal with our arrays."""
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        return "theirs", ufunc.__name__, method
+
+    def __array_function__(self, func, types, args, kwargs):
+        return "theirs", func.__name__
+
+
+def test_types_with_protocols_of_their_own_are_asked(x):
+    assert np.add(x, Theirs()) == ("theirs", "add", "__call__")
+    assert np.add.outer(x, Theirs()) == ("theirs", "add", "outer")
+    assert np.concatenate([x, Theirs()]) == ("theirs", "concatenate")
+    assert np.add(x, 1, out=Theirs()) == ("theirs", "add", "__call__")
+
+
+LIKE = {
+    "ones": lambda like: np.ones((2, 3), **like),
+    "zeros": lambda like: np.zeros(3, "f4", "F", **like),
+    "empty": lambda like: np.empty(0, **like),
+    "full": lambda like: np.full((2,), 7, **like),
+    "arange": lambda like: np.arange(1, 9, 2, **like),
+    "array": lambda like: np.array([1, 2], ndmin=2, **like),
+    "asarray": lambda like: np.asarray([1, 2], dtype="f4", order="C", **like),
+    "asanyarray": lambda like: np.asanyarray([1, 2], **like),
+    "ascontiguousarray": lambda like: np.ascontiguousarray(5, **like),
+    "asfortranarray": lambda like: np.asfortranarray([[5.0]], **like),
+    "require": lambda like: np.require([1], "f8", ["C"], **like),
+    "eye": lambda like: np.eye(3, 2, 1, **like),
+    "identity": lambda like: np.identity(2, **like),
+    "tri": lambda like: np.tri(2, **like),
+    "fromfunction": lambda like: np.fromfunction(lambda i, j: i + j, (2, 2), **like),
+    "frombuffer": lambda like: np.frombuffer(b"12345678", "u1", **like),
+    "fromiter": lambda like: np.fromiter([1, 2], int, **like),
+    "fromstring": lambda like: np.fromstring("1 2", sep=" ", **like),
+    "loadtxt": lambda like: np.loadtxt(["1 2", "3 4"], **like),
+    "genfromtxt": lambda like: np.genfromtxt(["1 2", "3 4"], **like),
+}
+
+
+@pytest.mark.parametrize("call", LIKE.values(), ids=LIKE)
+def test_like(call, x, same):
+    same(call({"like": x}), call({}))
+
+
+def dispatched():
+    """Every function of NumPy's that asks its arguments' `__array_function__`."""
+    for module in (np, np.linalg, np.fft, np.lib.stride_tricks, np.char, np.emath):
+        for name in dir(module):
+            function = getattr(module, name)
+            if not name.startswith("_") and hasattr(function, "_implementation"):
+                yield function
+
+
+@pytest.mark.parametrize("function", {f.__module__ + "." + f.__name__: f for f in dispatched()}.values(), ids=repr)
+def test_numpys_functions_are_ours_or_refused(function, x, monkeypatch):
+    """None of them falls back on computing everything."""
+    if ga.protocols.ours(function.__module__, function.__name__) is not None:
+        return
+    monkeypatch.setattr("gpuarray.run.compute_nodes", lambda roots: pytest.fail("computed"))
+    with pytest.raises(TypeError, match=rf"{function.__module__}\.{function.__name__} .*compute\(\)"):
+        x.__array_function__(function, (ga.NDArray,), (x,), {})
 
 
 FUNCTION_CALLS = {
@@ -162,7 +241,18 @@ def test_arguments_we_lack_say_so(x):
     with pytest.raises(TypeError, match=r"numpy.mean.*no_such"):
         ga.protocols.array_function(x, np.mean, (), (x,), {"no_such": 1})
     with pytest.raises(TypeError, match=r"numpy.add.*order"):
-        np.add(x, 1, order="F")
+        np.add(x, 1, order="sideways")
+    with pytest.raises(ValueError, match="order='sideways'"):
+        np.ones(3, order="sideways", like=x)
+
+
+def test_memory_orders_and_subclasses_say_nothing(x, a, same):
+    for order in "CFAK":
+        same(np.add(x, 1, order=order, subok=True), a + 1)
+        same(np.copy(x, order=order), a)
+        same(np.zeros_like(x, order=order), np.zeros_like(a))
+        same(ga.ones((2, 3), "f4", order), np.ones((2, 3), "f4"))
+    same(ga.full_like(x, 7, None, "F", False, (2, 2)), np.full_like(a, 7, None, "F", False, (2, 2)))
 
 
 def test_signatures_are_numpys():
@@ -198,6 +288,36 @@ def test_python_scalars():
     assert 2 in ga.arange(3)
     assert 7 not in ga.arange(3)
     assert len(ga.ones((4, 2))) == 4
+    assert 1.5 in ga.asarray([[1.0, 1.5], [2.0, float("nan")]])
+    assert float("nan") not in ga.asarray([float("nan")])
+    assert None not in ga.zeros(3)
+    assert 0 not in ga.zeros((0, 3))
+    assert (round(ga.asarray(2.7)), type(round(ga.asarray(2.7)))) == (3, int)
+    assert round(ga.asarray(2.345), 1).item() == 2.3
+    assert round(ga.asarray([1.26, 2.0]), 1).tolist() == [1.3, 2.0]
+
+
+def test_membership_is_one_run(monkeypatch):
+    runs = []
+    compute = ga.run.compute_nodes
+    monkeypatch.setattr("gpuarray.run.compute_nodes", lambda roots: runs.append(roots) or compute(roots))
+    assert 999 in ga.arange(1000, chunks=10)
+    assert len(runs) == 1
+
+
+def test_copies_do_not_see_later_writes(same):
+    a = np.zeros(3)
+    copies = [ga.copy(a), ga.array(a), ga.asarray(a, copy=True), copy.copy(ga.array(a)), copy.deepcopy(ga.array(a))]
+    a[:] = 7
+    for c in copies:
+        same(c, np.zeros(3))
+    x = ga.zeros(3)
+    y, z = copy.copy(x), copy.deepcopy(x)
+    x[0] = 1
+    same(y, np.zeros(3))
+    same(z, np.zeros(3))
+    with pytest.raises(ValueError, match="copy"):
+        ga.array([1, 2], copy=False)
 
 
 @pytest.mark.parametrize(
