@@ -23,11 +23,10 @@ from gpuarray.kernels import cache, compile, fused_code, reduce_code
 from gpuarray.kernels.compile_code import Words, contiguous, source
 from gpuarray.kernels.elementwise import Array, as_declared, layout_of, moving_steps
 from gpuarray.kernels.program import Program
+from gpuarray.kernels.reduce_axes import BLOCK, Axis, Cuts, check_cuts, runs_of, split
 from gpuarray.kernels.reduce_code import LOOPS, Fold
-from gpuarray.kernels.reduce_tables import BLOCK, Axis, Call, Shape, Tables, merged, split
+from gpuarray.kernels.reduce_tables import Call, Shape, Tables, merged
 from gpuarray.kernels.reductions import REDUCTIONS
-
-Cuts = tuple[int, ...] | None
 
 
 def run(
@@ -104,7 +103,7 @@ class _Plan:
     def of(
         cls, program: Program, reduction: str, operands: Sequence[Any], shape: tuple[int, ...], cuts: Sequence[Cuts]
     ) -> _Plan:
-        _check(cuts, shape)
+        check_cuts(cuts, shape)
         row = REDUCTIONS[reduction]
         operand = program.dtype_of(program.outputs[0])
         dtypes = row.state(operand)
@@ -115,7 +114,7 @@ class _Plan:
         strides = [_c_strides(result, d.itemsize) for d in dtypes]
         if math.prod(result) == 0:
             return plan
-        runs = [[(0, n, 1, 0)] if c is None else _runs(c) for n, c in zip(shape, cuts, strict=True)]
+        runs = [[(0, n, 1, 0)] if c is None else runs_of(c) for n, c in zip(shape, cuts, strict=True)]
         for cells in itertools.product(*runs):
             if all(c is None or length for c, (_, length, _, _) in zip(cuts, cells, strict=True)):
                 call, partial = _call(program, reduction, steps, strides, cuts, cells)
@@ -134,28 +133,6 @@ class _Plan:
 
 
 _plans: dict[Any, _Plan] = {}
-
-
-def _check(cuts: Sequence[Cuts], shape: tuple[int, ...]) -> None:
-    if len(cuts) != len(shape):
-        raise ValueError(f"{len(cuts)} cuts for a region of shape {shape}; give one per axis")
-    for n, cut in zip(shape, cuts, strict=True):
-        if cut is not None and (
-            not cut or cut[0] != 0 or cut[-1] != n or any(a > b for a, b in itertools.pairwise(cut))
-        ):
-            raise ValueError(f"cuts {cut} of an axis of length {n}; they rise from 0 to the length")
-
-
-def _runs(cuts: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
-    """Neighbouring cells of one length: (start, length, how many, number of the first)."""
-    runs: list[tuple[int, int, int, int]] = []
-    for number, (a, b) in enumerate(itertools.pairwise(cuts)):
-        if runs and runs[-1][1] == b - a:
-            start, length, count, first = runs[-1]
-            runs[-1] = (start, length, count + 1, first)
-        else:
-            runs.append((a, b - a, 1, number))
-    return runs
 
 
 def _c_strides(shape: tuple[int, ...], itemsize: int) -> list[int]:

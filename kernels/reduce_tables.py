@@ -15,27 +15,16 @@ from gpuarray.kernels import reduce_loops as words_of
 from gpuarray.kernels.compile_code import Words
 from gpuarray.kernels.elementwise import Array, Loops, fill_words, modes, put_scalar
 from gpuarray.kernels.program import Program
+from gpuarray.kernels.reduce_axes import Axis
 from gpuarray.kernels.reduce_code import LANES, LOOPS, Fold
 from gpuarray.kernels.reductions import REDUCTIONS
 
-BLOCK = {"fold": 4096, "arg": 4096, "moments": 256}
-"""Elements of a block, by family. A change changes the bits of results."""
 CHUNK = 2048
 """Elements evaluated at once along a row."""
 AREA = 16384
 """Elements evaluated at once for a tile of cells."""
 TILE = {"direct": 512, "moments": 128, "fused": 128}
 """Cells side by side: read from where they lie, once or twice, or evaluated into a buffer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """An axis as loops see it: its length, and a step for every moving input."""
-
-    length: int
-    steps: tuple[int, ...]
-    outs: tuple[int, ...] = ()
-    """Steps of the state arrays, for axes of cells."""
 
 
 @dataclass(slots=True)
@@ -51,17 +40,6 @@ class Shape:
     """Positions along the cut axis that make a block."""
     whole: list[Axis]
     """Reduced, inside the cut axis."""
-
-
-def split(reduced: Sequence[Axis], block: int, inputs: int) -> tuple[list[Axis], Axis, int, list[Axis]]:
-    """(outer axes, cut axis, its positions per block, whole axes): the definition above."""
-    axes = [a for a in reduced if a.length != 1] or [Axis(1, (0,) * inputs)]
-    whole: list[Axis] = []
-    elements = 1
-    while len(axes) > 1 and axes[-1].length * elements <= block:
-        elements *= axes[-1].length
-        whole.insert(0, axes.pop())
-    return axes[:-1], axes[-1], max(block // elements, 1), whole
 
 
 _here = threading.local()

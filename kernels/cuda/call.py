@@ -7,7 +7,7 @@ same code drives a GPU and Numba's simulator.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ class Call:
     threads: Three
     arguments: tuple[Any, ...]
     """By parameter: what `Address` gave, or a NumPy scalar of the parameter's type."""
+    holds: tuple[Any, ...] = field(default=(), compare=False)
+    """Arrays that must live until the launch is queued: some were made for it, and nobody else holds them."""
 
 
 def scalar_arguments(value: Any, dtype: np.dtype[Any]) -> list[Any]:
@@ -52,13 +54,15 @@ def scalar_arguments(value: Any, dtype: np.dtype[Any]) -> list[Any]:
     return [np.uint8(value)] if dtype.kind == "b" else [value]
 
 
-def launch_of(kernel: Kernel, blocks: tuple[int, ...], threads: tuple[int, ...], *arguments: Any) -> Call:
+def launch_of(
+    kernel: Kernel, blocks: tuple[int, ...], threads: tuple[int, ...], *arguments: Any, holds: Sequence[Any] = ()
+) -> Call:
     """A launch whose numbers have the types of the kernel's parameters."""
     typed = [
         np.dtype(t).type(a) if isinstance(a, int | float | np.generic) else a
         for t, a in zip(kernel.parameters, arguments, strict=True)
     ]
-    return Call(kernel, _three(blocks), _three(threads), tuple(typed))
+    return Call(kernel, _three(blocks), _three(threads), tuple(typed), tuple(holds))
 
 
 def _three(sizes: tuple[int, ...]) -> Three:

@@ -7,8 +7,20 @@ One name for what `elementwise_calls`, `reduction_calls` and `stencil_calls` mak
 from __future__ import annotations
 
 from gpuarray.kernels.cuda.call import Address, Call, Empty, scalar_arguments
-from gpuarray.kernels.cuda.elementwise_calls import elementwise
-from gpuarray.kernels.cuda.reduction_calls import reduction
+from gpuarray.kernels.cuda.elementwise_calls import copy, elementwise, fill
+from gpuarray.kernels.cuda.reduction_calls import combine, reduce, reducible
 from gpuarray.kernels.cuda.stencil_calls import Sweep
 
-__all__ = ["Address", "Call", "Empty", "Sweep", "elementwise", "reduction", "scalar_arguments"]
+__all__ = [
+    "Address",
+    "Call",
+    "Empty",
+    "Sweep",
+    "combine",
+    "copy",
+    "elementwise",
+    "fill",
+    "reduce",
+    "reducible",
+    "scalar_arguments",
+]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gpuarray.kernels.cuda import elementwise_code
@@ -11,7 +13,7 @@ from gpuarray.kernels.cuda.call import MOST_BLOCKS, Address, Call, launch_of, sc
 from gpuarray.kernels.cuda.elementwise_code import TILE, TILE_ROWS, Operands
 from gpuarray.kernels.cuda.offline import Kernel
 from gpuarray.kernels.elementwise import Loops, moving_steps
-from gpuarray.kernels.program import Program
+from gpuarray.kernels.program import Builder, Program
 
 
 def elementwise(
@@ -48,14 +50,38 @@ def elementwise(
         for v, start, is_index in zip(values, loops.starts, index, strict=True)
     ]
     scalars = scalars_of(program, operands)
+    held = tuple(v for v, is_index in zip(values, index, strict=True) if not is_index)
     found = _contiguous(program, loops, moving, index, outputs, operands, aligned, coherent)
     if found is not None:
         kernel, letters, per_thread = found
         moves = [s for s, is_index in zip(letters, index, strict=True) if is_index]
         blocks = min(-(-n // (per_thread * kernel.threads)), MOST_BLOCKS)
-        return launch_of(kernel, (blocks,), (kernel.threads,), *places, *moves, *scalars, n)
+        return launch_of(kernel, (blocks,), (kernel.threads,), *places, *moves, *scalars, n, holds=held)
     modes = Operands("".join("-" if i.kind == "scalar" else "s" for i in program.inputs), coherent)
-    return _strided(program, modes, loops, index, places, scalars, n)
+    call = _strided(program, modes, loops, index, places, scalars, n)
+    return replace(call, holds=held)
+
+
+def copy(source: Any, target: Any, address: Address) -> Call | None:
+    """The launch that copies an array to another of its shape and dtype, of any strides; they do not overlap."""
+    return elementwise(_copied(source.dtype.name), [source], [target], address, lambda array: False)
+
+
+def fill(target: Any, value: Any, address: Address) -> Call | None:
+    """The launch that writes one value to all elements of an array."""
+    return elementwise(_filled(target.dtype.name), [value], [target], address, lambda array: False)
+
+
+@functools.cache
+def _copied(dtype: str) -> Program:
+    b = Builder()
+    return b.build(b.input("array", dtype))
+
+
+@functools.cache
+def _filled(dtype: str) -> Program:
+    b = Builder()
+    return b.build(b.input("scalar", dtype))
 
 
 def _contiguous(
@@ -84,8 +110,14 @@ def _contiguous(
         else:
             letters[moving[j - len(outputs)]] = "u" if step else "c"
     modes = Operands("".join(letters), coherent)
-    arrays = [operands[k] for k in moving if letters[k] == "u" and program.inputs[k].kind == "array"]
-    vectors = all(map(aligned, [*outputs, *arrays]))
+    arrays = [(o, start) for o, start in zip(outputs, loops.starts, strict=False)]
+    arrays += [
+        (operands[k], start)
+        for k, start in zip(moving, loops.starts[len(outputs) :], strict=True)
+        if letters[k] == "u" and program.inputs[k].kind == "array"
+    ]
+    # where all walk backwards, the launch begins at what is their last element
+    vectors = all(aligned(array) and start % 16 == 0 for array, start in arrays)
     kernel = elementwise_code.contiguous_kernel(program, modes, vectors)
     length, count = elementwise_code.vector_length(program, modes)
     return kernel, steps, length * count if vectors else elementwise_code.IN_FLIGHT

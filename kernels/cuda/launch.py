@@ -1,11 +1,13 @@
-"""Launches through CuPy: a cubin from the cache becomes a module of CuPy's, with its streams, memory pool and graphs.
+"""Launches on arrays of CuPy: a cubin from the cache becomes a module of CuPy's, with its streams, pool and graphs.
 
-The one module here that needs CuPy and a GPU; importing it needs neither. It has not run on a GPU yet.
+CuPy is handed in, so that a stand-in can take its place; importing this module needs neither it nor a GPU. None of it has
+run on a GPU yet.
 """
 
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,53 +16,127 @@ import numpy as np
 from gpuarray.kernels.cuda import calls, offline
 from gpuarray.kernels.cuda.calls import Call
 from gpuarray.kernels.cuda.offline import ENTRY, Kernel
+from gpuarray.kernels.cuda.scalar_code import missing
 from gpuarray.kernels.program import Program
+from gpuarray.kernels.row import as_scalar
+
+MOST_STEPS = 1000
+"""Longer programs are left to the interpreter: they would take seconds to compile."""
 
 
-def capability() -> tuple[int, int]:
-    """The compute capability of CuPy's current device.
+class Launcher:
+    """The CUDA kernels of programs, on arrays of CuPy, queued on its current stream. Thread-safe.
 
-    Raises ImportError without CuPy.
+    What `missing` gives a reason for has no kernel; calls with it are defects.
+
+    Parameters
+    ----------
+    cupy : the module
     """
-    import cupy
 
-    text = cupy.cuda.Device().compute_capability
-    return int(text[:-1]), int(text[-1])
+    def __init__(self, cupy: Any) -> None:
+        self._cupy = cupy
+        self._functions: dict[tuple[Kernel, int], Any] = {}
+        self._lock = threading.Lock()
+
+    # Arrays
+
+    def empty(self, n: int, dtype: np.dtype[Any]) -> Any:
+        """`calls.Empty`: CuPy's pool begins every array at a multiple of 512 bytes."""
+        return self._cupy.empty(n, dtype)
+
+    def address(self, array: Any, offset: int = 0) -> Any:
+        """`calls.Address`."""
+        return address(array, offset)
+
+    def place(self, array: Any) -> int:
+        """The address of an array's element 0."""
+        return int(array.data.ptr)
+
+    def is_aligned(self, array: Any) -> bool:
+        """Whether an array begins at a multiple of 16 bytes."""
+        return self.place(array) % 16 == 0
+
+    def phase(self, array: Any, nbytes: int) -> int:
+        """`calls.Sweep.phase`."""
+        return self.place(array) % nbytes
+
+    # Programs
+
+    @staticmethod
+    def missing(program: Program) -> str:
+        """Why a program has no kernel, or an empty text."""
+        if len(program.steps) > MOST_STEPS:
+            return f"{len(program.steps)} steps, more than {MOST_STEPS}"
+        return _missing(program)
+
+    def elementwise(self, program: Program, operands: Sequence[Any], outputs: Sequence[Any]) -> None:
+        """Compute a program into `outputs`, arrays of one shape, which may be or overlap operands."""
+        given = as_declared(program, operands)
+        coherent = False
+        for k, operand in enumerate(given):
+            for out in outputs:
+                if program.inputs[k].kind == "array" and self._cupy.may_share_memory(operand, out):
+                    alike = (operand.shape, operand.strides, operand.dtype) == (out.shape, out.strides, out.dtype)
+                    if not (alike and self.place(operand) == self.place(out)):
+                        given[k] = operand.copy()
+                    coherent = True
+        call = calls.elementwise(program, given, outputs, self.address, self.is_aligned, coherent)
+        if call is not None:
+            self.run([call])
+
+    @staticmethod
+    def missing_reduction(program: Program, reduction: str) -> str:
+        """Why a reduction of a program's values has no kernel, or an empty text."""
+        return Launcher.missing(program) or calls.reducible(program, reduction)
+
+    def reduce(
+        self, program: Program, reduction: str, operands: Sequence[Any], shape: tuple[int, ...], cuts: Sequence[Any]
+    ) -> tuple[Any, ...]:
+        """`Backend.reduce`."""
+        given = as_declared(program, operands)
+        launches, states = calls.reduce(program, reduction, given, shape, cuts, self.address, self.empty)
+        self.run(launches)
+        return states
+
+    def run(self, launches: Sequence[Call]) -> None:
+        """Launch one after the other; does not wait."""
+        device = self._cupy.cuda.Device().id
+        for call in launches:
+            self._function(call.kernel, device)(call.blocks, call.threads, call.arguments)
+
+    def _function(self, kernel: Kernel, device: int) -> Any:
+        """The kernel as a function of CuPy's on a device, which is the current one; compiled if no cache has it."""
+        found = self._functions.get((kernel, device))
+        if found is None:
+            path = offline.cubin(kernel, self.capability())
+            found = self._cupy.RawModule(path=str(path)).get_function(ENTRY)
+            with self._lock:
+                self._functions[kernel, device] = found
+        return found
+
+    def capability(self) -> tuple[int, int]:
+        """The compute capability of the current device."""
+        text = self._cupy.cuda.Device().compute_capability
+        return int(text[:-1]), int(text[-1])
 
 
-@functools.cache
-def function(kernel: Kernel, device: int) -> Any:
-    """The kernel as a function of CuPy's on a device, which is the current one; compiled if no cache has it."""
-    import cupy
-
-    return cupy.RawModule(path=str(offline.cubin(kernel, capability()))).get_function(ENTRY)
+@functools.lru_cache(4096)
+def _missing(program: Program) -> str:
+    return missing(program)
 
 
-def run(launches: Sequence[Call]) -> None:
-    """Launch on CuPy's current stream; does not wait."""
-    import cupy
-
-    device = cupy.cuda.Device().id
-    for call in launches:
-        function(call.kernel, device)(call.blocks, call.threads, call.arguments)
-
-
-def elementwise(program: Program, operands: Sequence[Any], outputs: Sequence[Any]) -> None:
-    """Compute a program into `outputs`, arrays of CuPy of one shape, which may be or overlap operands."""
-    import cupy
-
-    given = list(operands)
-    coherent = False
-    for k, operand in enumerate(given):
-        for out in outputs:
-            if program.inputs[k].kind == "array" and cupy.may_share_memory(operand, out):
-                same = operand.data.ptr == out.data.ptr and operand.strides == out.strides
-                if not (same and operand.shape == out.shape and operand.dtype == out.dtype):
-                    given[k] = operand.copy()
-                coherent = True
-    call = calls.elementwise(program, given, outputs, address, is_aligned, coherent)
-    if call is not None:
-        run([call])
+def as_declared(program: Program, operands: Sequence[Any]) -> list[Any]:
+    """The operands in the dtypes that the program declares, scalars as NumPy's."""
+    given = []
+    for operand, declared in zip(operands, program.inputs, strict=True):
+        dtype = np.dtype(declared.dtype)
+        if declared.kind == "scalar":
+            operand = as_scalar(operand, dtype)
+        elif declared.kind == "array" and operand.dtype != dtype:
+            operand = operand.astype(dtype)
+        given.append(operand)
+    return given
 
 
 def address(array: Any, offset: int = 0) -> Any:
@@ -76,3 +152,24 @@ def is_aligned(array: Any) -> bool:
 def phase(array: Any, nbytes: int) -> int:
     """`calls.Sweep.phase` for arrays of CuPy."""
     return int(array.data.ptr % nbytes)
+
+
+@functools.cache
+def launcher() -> Launcher:
+    """The launcher of CuPy itself.
+
+    Raises ImportError without CuPy.
+    """
+    import cupy
+
+    return Launcher(cupy)
+
+
+def run(launches: Sequence[Call]) -> None:
+    """`Launcher.run` on CuPy's current stream and device."""
+    launcher().run(launches)
+
+
+def elementwise(program: Program, operands: Sequence[Any], outputs: Sequence[Any]) -> None:
+    """`Launcher.elementwise` on CuPy's current stream and device."""
+    launcher().elementwise(program, operands, outputs)

@@ -11,15 +11,15 @@ tree. So there are no atomics, and neither the grid nor the order of blocks has 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gpuarray.kernels.cuda.elementwise_code import MOST_STEPS, is_heavy
 from gpuarray.kernels.cuda.offline import Kernel
 from gpuarray.kernels.cuda.scalar_code import indented, kernel_text, scalar_parameters, steps
+from gpuarray.kernels.cuda.state_code import StateWriter
 from gpuarray.kernels.program import Program
-from gpuarray.kernels.reductions import REDUCTIONS
-from gpuarray.kernels.row import DType, type_name
+from gpuarray.kernels.row import type_name
 
 Work = Callable[[int, list[str], str, str], list[str]]
 """``work(lane, lines, element, mask or index)``: what is done with an element that `lines` compute."""
@@ -56,66 +56,6 @@ def lanes_of(elements: int) -> int:
 
 
 _LANES = "W = np.int64(32) if n >= 128 else (np.int64(8) if n >= 16 else np.int64(1))"
-
-
-class _Writer:
-    """The pieces of the kernels. ``s0, s1, ...`` are a thread's state, ``t0, ...`` one that is merged in."""
-
-    def __init__(self, reduction: str, operand: DType) -> None:
-        row = REDUCTIONS[reduction]
-        code = row.code(operand)
-        assert code is not None, f"{reduction} has no scalar code for {operand}"
-        self.code, self.family = code, row.family
-        self.dtypes = row.state(operand)
-        self.types = [type_name(d) for d in self.dtypes]
-        self.count = len(self.types)
-
-    def places(self) -> list[tuple[str, str]]:
-        return [(f"S{k}", "uint64") for k in range(self.count)]
-
-    def start(self, suffix: str = "") -> list[str]:
-        return [f"s{k}{suffix} = {text}" for k, text in enumerate(self.code.start)]
-
-    def _fill(self, texts: Iterable[str], s: str, t: str, x: str = "", z: str = "") -> list[str]:
-        names = {f"s{k}": f"s{k}{s}" for k in range(self.count)} | {f"t{k}": f"t{k}{t}" for k in range(self.count)}
-        return [f"{name}({text.format(x=x, i=z, **names)})" for name, text in zip(self.types, texts, strict=True)]
-
-    def merge(self, s: str = "", t: str = "") -> list[str]:
-        """Merge state ``t`` into ``s``: all texts read the old values."""
-        texts = self._fill(self.code.merge, s, t)
-        return [f"u{k} = {text}" for k, text in enumerate(texts)] + [f"s{k}{s} = u{k}" for k in range(self.count)]
-
-    def update(self, x: str, z: str, masked: bool, suffix: str = "") -> list[str]:
-        texts = self._fill(self.code.update, suffix, suffix, x, z)
-        if masked:
-            texts = [f"{text} if {z} else s{k}{suffix}" for k, text in enumerate(texts)]
-        return [f"u{k} = {text}" for k, text in enumerate(texts)] + [f"s{k}{suffix} = u{k}" for k in range(self.count)]
-
-    def halves(self, lanes: int) -> Iterator[str]:
-        """Merge the lanes of a group in halves; the result is in its lane 0. Every thread of the block takes part."""
-        distance = lanes // 2
-        while distance:
-            yield from (f"t{k} = shuffle_down(s{k}, {distance})" for k in range(self.count))
-            yield f"if ({distance} < W) & (lane < {distance}):"
-            yield from indented(self.merge())
-            distance //= 2
-
-    def store(self, at: str) -> list[str]:
-        return [f"store({name}, S{k}, {at}, s{k})" for k, name in enumerate(self.types)]
-
-    # Moments of a block, in two passes: of a lane's state, value 0 counts, 1 sums, 2 sums the squared deviations.
-
-    def moments(self, lines: list[str], x: str, z: str, masked: bool, suffix: str = "") -> tuple[list[str], list[str]]:
-        """What the two passes do with an element, which `lines` compute: (first, second)."""
-        _, mean, m2 = self.types
-        s0, s1, s2 = (f"s{k}{suffix}" for k in range(3))
-        take, part = f"{mean}({x})", "d.real * d.real + d.imag * d.imag" if self.dtypes[1].kind == "c" else "d * d"
-        first = list(lines)
-        if masked:
-            take, part = f"({take}) if {z} else {mean}(0)", f"({part}) if {z} else {m2}(0)"
-            first.append(f"{s0} = {s0} + (np.int64(1) if {z} else np.int64(0))")
-        first.append(f"{s1} = {mean}({s1} + ({take}))")
-        return first, [*lines, f"d = {mean}({mean}({x}) - mean)", f"{s2} = {m2}({s2} + ({part}))"]
 
 
 class _Elements:
@@ -207,7 +147,7 @@ def fold_kernel(program: Program, reduction: str, layout: Layout) -> Kernel:
     states lie in this order. Across: the number of blocks of one cell each across, ``outer x runs``; states lie in the
     order (outer, across, runs).
     """
-    writer = _Writer(reduction, program.dtype_of(program.outputs[0]))
+    writer = StateWriter(reduction, program.dtype_of(program.outputs[0]))
     elements = _Elements(program, layout)
     found, made = elements.parameters()
     parameters = [*writer.places(), *found, ("total", "int64")]
@@ -224,7 +164,7 @@ def _copies(program: Program, layout: Layout) -> int:
     return copies
 
 
-def _along(writer: _Writer, elements: _Elements) -> list[str]:
+def _along(writer: StateWriter, elements: _Elements) -> list[str]:
     layout = elements.layout
     lanes = layout.lanes
     inner = [*writer.start(), "n = np.int64(0)", "if g < total:", *indented(elements.block("g")), _LANES]
@@ -255,7 +195,7 @@ def _along(writer: _Writer, elements: _Elements) -> list[str]:
     ]
 
 
-def _moments_along(writer: _Writer, elements: _Elements, lanes: int) -> Iterator[str]:
+def _moments_along(writer: StateWriter, elements: _Elements, lanes: int) -> Iterator[str]:
     _, mean, m2 = writer.types
     lines, x, z = elements.compute("_0")
     first, second = writer.moments([*elements.read("k", "_0"), *lines], x, z, elements.masked)
@@ -280,7 +220,7 @@ def _moments_along(writer: _Writer, elements: _Elements, lanes: int) -> Iterator
     yield "s1 = mean"
 
 
-def _across(writer: _Writer, elements: _Elements) -> list[str]:
+def _across(writer: StateWriter, elements: _Elements) -> list[str]:
     """Thread (x, y) has the lanes y, y + 8, y + 16 and y + 24 of cell x."""
     per = 32 // ROWS
     shared = [
@@ -344,7 +284,7 @@ def _lanes_across(elements: _Elements, per: int, work: Work) -> Iterator[str]:
     yield "        k += W"
 
 
-def _rows(writer: _Writer, values: list[int], merge: list[str]) -> Iterator[str]:
+def _rows(writer: StateWriter, values: list[int], merge: list[str]) -> Iterator[str]:
     """Merge what the rows of threads hold, in halves; the result is in row 0."""
     bools = {k for k in values if writer.dtypes[k].kind == "b"}
     at = "np.uint32(row) * np.uint32(" + str(CELLS) + ") + np.uint32(column)"
@@ -363,7 +303,7 @@ def _rows(writer: _Writer, values: list[int], merge: list[str]) -> Iterator[str]
     yield "cuda.syncthreads()"
 
 
-def _moments_across(writer: _Writer, elements: _Elements, per: int) -> Iterator[str]:
+def _moments_across(writer: StateWriter, elements: _Elements, per: int) -> Iterator[str]:
     _, mean, m2 = writer.types
     for number, value in enumerate((1, 2)):
 
@@ -390,42 +330,3 @@ def _moments_across(writer: _Writer, elements: _Elements, per: int) -> Iterator[
             yield "cuda.syncthreads()"
             yield "mean = m1[np.uint32(column)]"
     yield "s1_0 = mean"
-
-
-def merge_kernel(reduction: str, operand: DType, lanes: int = 32) -> Kernel:
-    """A kernel ``(places of new states, places of states, states in a row, groups in a row, groups)``.
-
-    Every row of states along the last axis becomes one of ``-(-m // lanes)``; neighbours merge in pairs, and the pairs.
-    """
-    writer = _Writer(reduction, operand)
-    parameters = writer.places() + [(f"P{k}", "uint64") for k in range(writer.count)]
-    parameters += [("m", "int64"), ("pieces", "int64"), ("total", "int64")]
-    inner = [
-        "row = quotient(g, pieces)",
-        f"begin = (g - row * pieces) * {lanes}",
-        f"n = min(np.int64({lanes}), m - begin)",
-        "if g >= total:",
-        "    n = np.int64(0)",
-        *writer.start(),
-        "if lane < n:",
-        *[f"    s{k} = load({name}, P{k}, row * m + begin + lane)" for k, name in enumerate(writer.types)],
-    ]
-    distance = 1
-    while distance < lanes:
-        inner += [f"t{k} = shuffle_down(s{k}, {distance})" for k in range(writer.count)]
-        inner.append(f"if ((lane & {2 * distance - 1}) == 0) & (lane + {distance} < n):")
-        inner += indented(writer.merge())
-        distance *= 2
-    inner += ["if (lane == 0) & (g < total):", *indented(writer.store("g"))]
-    shift = lanes.bit_length() - 1
-    body = [
-        f"lane = np.int64(cuda.threadIdx.x) & {lanes - 1}",
-        f"groups = np.int64(cuda.blockDim.x) >> {shift}",
-        "first = np.int64(cuda.blockIdx.x) * groups",
-        "while first < total:",
-        f"    g = first + (np.int64(cuda.threadIdx.x) >> {shift})",
-        *indented(inner),
-        "    first += np.int64(cuda.gridDim.x) * groups",
-    ]
-    text = kernel_text(f"{reduction} of {operand}, merge by {lanes}", parameters, body)
-    return Kernel(text, tuple(t for _, t in parameters), THREADS, 2)

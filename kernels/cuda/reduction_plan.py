@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from gpuarray.kernels.cuda.merge_code import merge_kernel
 from gpuarray.kernels.cuda.offline import Kernel
-from gpuarray.kernels.cuda.reduction_code import CELLS, ROWS, THREADS, Layout, fold_kernel, lanes_of, merge_kernel
+from gpuarray.kernels.cuda.reduction_code import CELLS, ROWS, THREADS, Layout, fold_kernel, lanes_of
 from gpuarray.kernels.program import Program
+from gpuarray.kernels.reduce_axes import BLOCK, Axis, split
 from gpuarray.kernels.reductions import REDUCTIONS
 from gpuarray.kernels.row import DType
-
-if TYPE_CHECKING:  # it imports Numba, which kernels that are compiled already do without
-    from gpuarray.kernels.reduce_tables import Axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +57,6 @@ def plan(program: Program, reduction: str, kept: Sequence[Axis], reduced: Sequen
 
     Steps of an `Axis` are those of the moving inputs (arrays and indices), in order, as for the CPU.
     """
-    from gpuarray.kernels.reduce_tables import BLOCK, Axis, split
-
     row = REDUCTIONS[reduction]
     operand = program.dtype_of(program.outputs[0])
     moving = [k for k, i in enumerate(program.inputs) if i.kind != "scalar"]
@@ -113,8 +109,6 @@ def _merges(merges: list[Merge], reduction: str, operand: DType, states: int, ro
 
 def _flattened(outer: list[Axis], cut: Axis, block: int, whole: list[Axis]) -> tuple[list[Axis], Axis, int, list[Axis]]:
     """See whole axes, and the cut one with them, as one where every operand walks them as one."""
-    from gpuarray.kernels.reduce_tables import Axis
-
     joined: list[Axis] = []
     for axis in whole:
         if joined and all(a == b * axis.length for a, b in zip(joined[-1].steps, axis.steps, strict=True)):

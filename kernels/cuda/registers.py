@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from gpuarray.kernels.cuda import elementwise_code, offline, reduction_code, stencil_code, sweep_code
+from gpuarray.kernels.cuda import elementwise_code, merge_code, offline, reduction_code, stencil_code, sweep_code
 from gpuarray.kernels.cuda.elementwise_code import Operands
 from gpuarray.kernels.cuda.offline import Kernel
 from gpuarray.kernels.cuda.reduction_code import Layout
@@ -136,7 +136,8 @@ def _reductions() -> Iterator[tuple[str, Callable[[], Kernel]]]:
                 partial(reduction_code.fold_kernel, program, name, layout),
             )
         operand = program.dtype_of(program.outputs[0])
-        yield f"{name} {dtype} merge", partial(reduction_code.merge_kernel, name, operand)
+        yield f"{name} {dtype} merge", partial(merge_code.merge_kernel, name, operand)
+        yield f"{name} {dtype} stack", partial(merge_code.stack_kernel, name, operand)
 
 
 def table(names: list[str] | None = None, tell: Callable[[str], None] = lambda line: None) -> dict[str, Any]:

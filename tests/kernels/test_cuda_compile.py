@@ -23,6 +23,7 @@ from gpuarray.kernels.cuda import (
     calls,
     elementwise_code,
     launch,
+    merge_code,
     offline,
     reduction_code,
     registers,
@@ -172,7 +173,7 @@ def test_indices_are_integers(form: str) -> None:
         "edges": lambda: stencil_code.edge_kernel(stencil, modes),
         "steps": lambda: sweep_code.sweep_kernel(stencil, fixed, 2),
         "sum": lambda: reduction_code.fold_kernel(plain, "sum", reduction_code.Layout(2, 2, True)),
-        "merge": lambda: reduction_code.merge_kernel("sum", np.dtype("int64")),
+        "merge": lambda: merge_code.merge_kernel("sum", np.dtype("int64")),
     }
     assert not re.search(r"\.f(32|64)\b", offline.ptx(kernels[form](), ARCH))
 
@@ -444,21 +445,19 @@ class _Device:
 
 
 @compiles
-def test_launching(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launching(folder: Path) -> None:
     """The arguments have the sizes of the kernel's parameters, which is all that a launch checks on a GPU."""
     device = _Device()
-    monkeypatch.setitem(sys.modules, "cupy", device)
     program = registers.arithmetic("float32")
     x = np.zeros((5, 7), np.float32)
     call = calls.elementwise(
         program, [x, x, 2], [x], lambda array, offset: np.uint64(array.ctypes.data + offset), lambda array: True
     )
     assert call is not None
-    launch.run([call, call])
+    launch.Launcher(device).run([call, call])
     assert len(device.launched) == 2
     assert len(device.paths) == 1
     grid, block, arguments = device.launched[0]
     assert (grid, block) == ((1, 1, 1), (256, 1, 1))
     parameters = re.findall(r"\.param \.(\w+)", offline.ptx(call.kernel, ARCH).split(")")[0])
     assert [np.dtype(a.dtype).itemsize * 8 for a in arguments] == [int(re.sub(r"\D", "", p)) for p in parameters]
-    launch.function.cache_clear()

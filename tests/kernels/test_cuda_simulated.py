@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from gpuarray.kernels.program import Affine, Builder, Program
 from gpuarray.kernels.stencils.program import MODES, Edge, StencilProgram, Tap
@@ -223,6 +224,11 @@ def check_layouts() -> None:
         else:
             perform(call, (2,), (8,))
             same(out, np.asarray(program.interpret(np, x, x, 3.0)[0]), str(shape))
+    x, y, out = (sample((42,), "float64", k, shift=1)[::-1] for k in range(3))  # aligned where they begin alone
+    call = calls.elementwise(program, [x, y, 3.0], [out], place, begins_aligned)
+    assert begins_aligned(out)
+    perform(call, (2,), (8,))
+    same(np.ascontiguousarray(out), program.interpret(np, x, y, 3.0)[0])
     x, y, out = sample((40, 60), "float64"), sample((60,), "float64", 1), aligned((40, 60), "float64")[::-1, ::-1]
     call = calls.elementwise(program, [x, y, 3.0], [out], place, begins_aligned)
     perform(call, (2,), (32,))
@@ -462,31 +468,31 @@ def check_stencil_of_a_part() -> None:
 # Reductions
 
 
-def reduced(
-    program: Program, reduction: str, operands: list[Any], shape: tuple[int, ...], axes: tuple[int, ...]
-) -> Any:
-    """The states of the cells, by the launches of `calls.reduction`."""
-    from gpuarray.kernels.cuda import calls
-
-    launches, states, order = calls.reduction(
-        program, reduction, operands, shape, axes, place, lambda n, dtype: aligned((n,), dtype)
-    )
+def perform_all(launches: list[Any], threads: int = 32) -> None:
+    """With one block of few threads, where a kernel strides over the grid."""
     for call in launches:
-        perform(call, (1,), call.threads if call.threads[1] > 1 else (32,))
-    kept = [n for a, n in enumerate(shape) if a not in axes]
-    return [s.reshape([kept[a] for a in order]).transpose(np.argsort(order)) for s in states]
+        perform(call, (1,), call.threads if call.threads[1] > 1 else (threads,))
+
+
+def new(n: int, dtype: Any) -> np.ndarray:
+    """`calls.Empty`."""
+    return aligned((n,), dtype)
 
 
 def compare_reduction(
-    program: Program, reduction: str, operands: list[Any], shape: tuple[int, ...], axes: tuple[int, ...]
+    program: Program, reduction: str, operands: list[Any], shape: tuple[int, ...], axes: Any, *cuts: Any
 ) -> None:
+    """The bits of the compiled CPU kernels; `axes` are reduced whole, or `cuts` given by axis."""
     from gpuarray.kernels import reduce
+    from gpuarray.kernels.cuda import calls
 
-    found = reduced(program, reduction, operands, shape, axes)
-    cuts = tuple((0, n) if a in axes else None for a, n in enumerate(shape))
-    expected = reduce.run(program, reduction, operands, shape, cuts)
+    assert calls.reducible(program, reduction) == ""
+    grid = cuts or tuple((0, n) if a in axes else None for a, n in enumerate(shape))
+    launches, found = calls.reduce(program, reduction, operands, shape, grid, place, new)
+    perform_all(launches)
+    expected = reduce.run(program, reduction, operands, shape, grid)
     for f, e in zip(found, expected, strict=True):
-        same(np.ascontiguousarray(f).reshape(e.shape), e, f"{reduction} {shape} {axes}")
+        same(np.ascontiguousarray(f), e, f"{reduction} {shape} {grid}")
 
 
 def identity(dtype: str) -> Program:
@@ -568,6 +574,58 @@ def check_reductions_of_programs() -> None:
     compare_reduction(program, "sum", [z, finite((1,), "float64"), 0.1], z.shape, (0, 2))
 
 
+def check_grids_of_cells() -> None:
+    """Cells of several lengths along several axes, cells without elements, regions without any."""
+    b = Builder()
+    x, y = b.input("array", "float64"), b.input("array", "float64")
+    program = b.build(b.step("multiply", x, y), b.step("less", x, y))
+    operands = [finite((5, 40), "float64"), finite((40,), "float64", 1)]
+    for name in ("sum", "var"):
+        compare_reduction(program, name, operands, (5, 40), (), (0, 2, 4, 5), (0, 18, 18, 36, 40))
+    compare_reduction(program, "max", operands, (5, 40), (), None, (0, 20, 40))
+    turned = [finite((40, 5), "float64").T, operands[1]]
+    compare_reduction(program, "sum", turned, (5, 40), (), (0, 3, 5), None)
+    index = Affine(7, (40, 1))
+    b = Builder()
+    program = b.build(b.input("array", "float64"), b.input("index", "int64"))
+    compare_reduction(program, "argmax", [np.round(operands[0]), index], (5, 40), (), (0, 3, 5), (0, 25, 40))
+    for name in ("sum", "prod", "any"):
+        kind = "bool" if name == "any" else "float64"
+        for shape, cuts in (((0, 4), ((0, 0), None)), ((0, 4), ((0,), None)), ((3, 0), (None, (0, 0, 0)))):
+            compare_reduction(identity(kind), name, [aligned(shape, kind)], shape, (), *cuts)
+
+
+def check_combining() -> None:
+    """The tree of the interpreter, for merged axes first, last, in the middle and apart, and for none at all."""
+    from gpuarray.kernels import interpreter
+    from gpuarray.kernels.cuda import calls
+
+    def compare(name: str, states: list[np.ndarray], axes: tuple[int, ...], **parameters: Any) -> None:
+        launches, found = calls.combine(name, states, axes, place, new, **parameters)
+        perform_all(launches)
+        expected = interpreter.combine(np, name, states, axes, **parameters)
+        same(np.ascontiguousarray(found), np.ascontiguousarray(expected), f"{name} {states[0].shape} {axes}")
+
+    for shape, axes in (((45,), (0,)), ((3, 9, 2), (1,)), ((17, 5), (0,)), ((3, 2, 5), (0, 2)), ((2, 3, 4), (0, 1))):
+        compare("sum", [finite(shape, "float64")], axes)
+    compare("sum", [finite((9, 6), "complex128").T], (0,))
+    compare("any", [sample((9, 3), "bool")], (0,))
+    compare("prod", [finite((0, 3), "float64")], (0,))
+    compare("sum", [finite((0, 3), "float64")], (1,))
+    compare("max", [finite((1, 3), "float32")], (0,))
+    for shape in ((11, 3), (2, 0)):
+        counts = aligned(shape, "int64")
+        counts[...] = np.arange(counts.size).reshape(shape) % 4
+        states = [counts, finite(shape, "float64", 1), np.abs(finite(shape, "float64", 2))]
+        compare("var", states, (0 if shape[1] else 1,), correction=1.5)
+    at = aligned((4, 5), "int64")
+    at[...] = np.random.default_rng(0).permutation(20).reshape(4, 5)
+    at[1, 2] = -1
+    compare("argmin", [np.round(finite((4, 5), "float64") / 9), at], (1,))
+    with pytest.raises(ValueError, match="no identity"):
+        calls.combine("max", [aligned((2, 0), "float64")], (1,), place, new)
+
+
 # Several steps at once
 
 
@@ -642,8 +700,6 @@ def check_sweep_of_several_fields() -> None:
 
 
 if __name__ != "__main__":
-    import pytest
-
     CHECKS = [name for name, value in list(globals().items()) if name.startswith("check_") and callable(value)]
 
     @pytest.fixture(scope="module")
