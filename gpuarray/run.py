@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray import config
+from gpuarray import config, recycled
 from gpuarray.cluster.progress import progress_bars
 from gpuarray.cluster.sizes import format_bytes
 from gpuarray.cluster.task import Chunk, Key
@@ -66,6 +66,7 @@ def run(roots: Sequence[Node], sinks: Sequence[Any]) -> None:
 
 def execute(plan: RunPlan) -> Mapping[Key, Chunk]:
     """Run a plan on the executor in force, with a progress bar where one is wanted."""
+    recycled.release_results()
     kept: Mapping[Key, Chunk] = current().executor.run(plan, progress_bars(config.get().progress))
     return kept
 
@@ -77,7 +78,7 @@ def compute_nodes(roots: Sequence[Node]) -> list[np.ndarray[Any, Any]]:
     if small is not None:
         return direct.compute(small, roots, engine.backend)
     check_fits(roots, engine.host_limit)
-    results = [np.empty(n.shape, n.dtype) for n in roots]
+    results = [recycled.result(n.shape, n.dtype) for n in roots]
     run(roots, [ArraySink(r) for r in results])
     return results
 

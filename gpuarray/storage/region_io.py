@@ -15,7 +15,7 @@ import numpy as np
 
 from gpuarray.errors import StorageError
 from gpuarray.graph.grid import Region, Shape, shape_of, size_of
-from gpuarray.storage import recycled
+from gpuarray import recycled
 
 GAP = 8 * 1024
 """Bytes between runs from which a system call for each run is cheaper than reading the gaps as well."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from gpuarray.errors import StorageError
 from gpuarray.graph.grid import Lengths, Region, as_slices
-from gpuarray.storage import recycled
+from gpuarray import recycled
 from gpuarray.storage.region_io import read_exactly, read_region
 
 Array = np.ndarray[Any, Any]

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpuarray.errors import StorageError
 from gpuarray.graph.grid import Lengths, Region, nbytes, shape_of
-from gpuarray.storage import recycled
+from gpuarray import recycled
 from gpuarray.storage.common import Place, public_name
 from gpuarray.storage.zarr_chunks import LocalChunks, local_chunks
 

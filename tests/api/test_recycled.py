@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import gpuarray as ga
-from gpuarray.storage.recycled import LEAST, Recycler
+from gpuarray import recycled
+from gpuarray.recycled import LEAST, Recycler
 
 U1 = np.dtype(np.uint8)
 
@@ -42,6 +43,27 @@ def test_nothing_is_kept_when_nothing_is_used() -> None:
     assert recycler._kept <= recycler._used // 2 == 3 * LEAST // 2
     arrays.clear()
     assert (recycler._kept, recycler._used) == (0, 0)
+
+
+def test_results_are_kept_until_the_next_run_has_no_use_for_them() -> None:
+    a = np.arange(2 * LEAST, dtype="f8").reshape(-1, 1024)
+    x = ga.asarray(a)
+    first = (x + 1).compute()
+    address = first.ctypes.data
+    half = first[::2]
+    del first
+    again = (x + 2).compute()  # a view of the first is in use
+    assert (half == a[::2] + 1).all()
+    assert (again == a + 2).all()
+    del half
+    third = (x + 3).compute()
+    assert third.ctypes.data == address
+    assert (third == a + 3).all()
+    assert (again == a + 2).all()
+    del third
+    assert recycled._RESULTS._kept == a.nbytes
+    assert float((x + 1).sum(axis=0)[0]) == (a + 1).sum(axis=0)[0]
+    assert recycled._RESULTS._kept == 0
 
 
 def test_a_view_keeps_its_memory() -> None:

@@ -2,7 +2,8 @@
 
 The system zeroes every page that a process gets. A run that reads a file chunk by chunk would have as many pages zeroed
 as the file is long. So the buffer of an array that is gone is given to the next one of its size, as long as there are
-others in use: a run leaves nothing behind.
+others in use: a run leaves nothing behind. Of results that the user has let go of, a little is kept for the next run,
+which so often asks for one of the same size.
 """
 
 from __future__ import annotations
@@ -45,10 +46,11 @@ class Recycler:
     >>> recycler.empty((1 << 18,), np.dtype(np.float32)).ctypes.data == address
     True
 
-    Thread-safe. What it keeps is never more than half of what is in use.
+    Thread-safe. What it keeps is never more than half of what is in use, or than `most` bytes where that is given.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
         self._lock = threading.Lock()
         self._free: dict[int, list[Array]] = {}
         self._kept = 0
@@ -59,7 +61,7 @@ class Recycler:
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """An array of undefined contents, in C order."""
         nbytes = math.prod(shape) * dtype.itemsize
-        if nbytes < LEAST:
+        if nbytes < LEAST or dtype.hasobject:
             return np.empty(shape, dtype)
         size = -(-nbytes // LEAST) * LEAST
         with self._lock:
@@ -74,6 +76,14 @@ class Recycler:
             buffer = np.empty(size, np.uint8)
         made: Array = np.asarray(_Lease(self, buffer))[:nbytes].view(dtype).reshape(shape)
         return made
+
+    def release(self) -> None:
+        """Keep nothing of what is not in use now."""
+        with self._lock:
+            self._settle()
+            self._free.clear()
+            self._kept = 0
+        self._tidy()
 
     def give_back(self, buffer: Array) -> None:
         """Take a buffer that nobody looks into any more."""
@@ -94,7 +104,7 @@ class Recycler:
             self._used -= buffer.nbytes
             self._kept += buffer.nbytes
             self._free.setdefault(buffer.nbytes, []).append(buffer)
-        while self._kept > self._used // 2:
+        while self._kept > (self._used // 2 if self._most is None else self._most):
             size = next(iter(self._free))  # the size that has been here longest
             same = self._free[size]
             if same:
@@ -107,3 +117,9 @@ class Recycler:
 _RECYCLER = Recycler()
 empty = _RECYCLER.empty
 """`Recycler.empty` of the one for everything that is read."""
+
+_RESULTS = Recycler(256 << 20)
+result = _RESULTS.empty
+"""`Recycler.empty` of the one for what `compute` returns."""
+release_results = _RESULTS.release
+"""For when a run begins: what it has no use for does not count among the memory it may take."""
