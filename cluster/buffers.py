@@ -60,17 +60,18 @@ def settle(chunk: Chunk, *taken: Collection[int]) -> Chunk:
 
 def holes(array: Any) -> bool:
     """Whether no order of the axes makes the array contiguous: ``a[::-1]``, a broadcast view."""
-    return isinstance(array, np.ndarray) and not _in_memory_order(array)[0].flags.c_contiguous
+    return isinstance(array, np.ndarray) and not in_memory_order(array)[0].flags.c_contiguous
 
 
-def _in_memory_order(array: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], tuple[int, ...]]:
+def in_memory_order(array: Any) -> tuple[Any, tuple[int, ...]]:
+    """An array, of any library, with its axes in the order in which they run in memory, and those axes."""
     axes = tuple(sorted(range(array.ndim), key=lambda axis: -array.strides[axis]))
     return array.transpose(axes), axes
 
 
 def as_bytes(array: np.ndarray[Any, Any]) -> tuple[memoryview, tuple[int, ...]]:
     """The raw bytes of an array in the order of its memory, and the axes in that order. No copy is made."""
-    dense, axes = _in_memory_order(array)
+    dense, axes = in_memory_order(array)
     if not dense.flags.c_contiguous:
         dense, axes = np.ascontiguousarray(array), tuple(range(array.ndim))
     return dense.reshape(-1).view(np.uint8).data if dense.nbytes else memoryview(b""), axes

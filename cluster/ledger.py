@@ -298,6 +298,10 @@ class Ledger:
         level = min(short)  # from the top down: what sinks may have to sink further
         return self._sink(run, level, self.tiers[level].short(needs[level]), spared)
 
+    def plan_relief(self, run: int) -> list[Move]:
+        """Moves that take a chunk out of the first tier, or make room for it below; none if there are no such."""
+        return self._sink(run, 0, 1, ())
+
     def _sink(self, run: int, level: int, nbytes: int, spared: Collection[Held]) -> list[Move]:
         """Moves out of a level, or, where there is no room below for even one of them, out of the next."""
         found = self.victims(level, nbytes, spared)
@@ -344,7 +348,7 @@ class Ledger:
         inputs = sum(run.held[key].nbytes for key in ticket.keys if key not in ticket.lifts)
         for level, nbytes in ticket.reserved.items():
             tier = self.tiers[level]
-            nbytes += (inputs if level == 0 else 0) + (standing if level == self.host else 0)
+            nbytes += tier.aside + (inputs if level == 0 else 0) + (standing if level == self.host else 0)
             if tier.limit is not None and nbytes > tier.limit:
                 raise MemoryLimitError(
                     f"{format_bytes(nbytes)} are needed at once in {tier.name} memory, of which "
@@ -370,5 +374,5 @@ class Ledger:
             yield (
                 f"{format_bytes(needs[level])} are needed in {tier.name} memory, but of its "
                 f"{format_bytes(tier.limit or 0)} {format_bytes(tier.held)} are held by chunks that are still wanted "
-                f"and {format_bytes(tier.reserved)} are reserved"
+                f"and {format_bytes(tier.reserved + tier.aside)} are reserved"
             )

@@ -19,13 +19,12 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-import numpy as np
-
 from gpuarray.cluster.buffers import roots, settle
 from gpuarray.cluster.disk import DiskTier
 from gpuarray.cluster.events import Dropped, Events, MemoryState, TierState, monotonic
 from gpuarray.cluster.ledger import Held, Run, Ticket
 from gpuarray.cluster.sizes import format_bytes
+from gpuarray.cluster.staging import Staging
 from gpuarray.cluster.task import Chunk, Key
 from gpuarray.cluster.tiers import DeviceTier, HostTier, Tier
 from gpuarray.cluster.transfer import Mover
@@ -35,6 +34,7 @@ from gpuarray.kernels.errors import MemoryLimitError, SpillError
 class MemoryManager(Mover):
     """Holds the chunks of all runs of an executor within the limits of every tier. Thread-safe.
 
+    >>> import numpy as np
     >>> from gpuarray.kernels import backends
     >>> memory = MemoryManager(backends.get("numpy"), host_limit=1000)
     >>> run = memory.open_run()
@@ -68,9 +68,10 @@ class MemoryManager(Mover):
         events: Events | None = None,
     ) -> None:
         self._nbytes = backend.nbytes
-        probe = np.empty(1)
-        tiers: list[Tier] = [] if backend.from_host(probe) is probe else [DeviceTier(backend, device_limit)]
-        tiers.append(HostTier(host_limit))
+        self.staging = None if is_host(backend) else Staging(backend, host_limit)
+        """The way to and from the device, where tasks compute on one."""
+        tiers: list[Tier] = [] if self.staging is None else [DeviceTier(self.staging, device_limit)]
+        tiers.append(HostTier(host_limit, 0 if self.staging is None else self.staging.nbytes))
         if directory is not None:
             tiers.append(DiskTier(directory))
         super().__init__(tiers, Events() if events is None else events)
@@ -78,7 +79,7 @@ class MemoryManager(Mover):
         """Whether any tier of memory has a limit."""
         self.spills = directory is not None
         """Whether there is a disk below the memory."""
-        self.device = self._ledger.host > 0
+        self.device = self.staging is not None
         """Whether tasks compute in another memory than the host's."""
         self._numbers = itertools.count(1)
         self._waiting = 0
@@ -369,6 +370,11 @@ class MemoryManager(Mover):
         self._renew_lock()
         self._waiting = 0
         self._ledger.inherit()
+
+
+def is_host(backend: Any) -> bool:
+    """Whether the memory of a backend is the host's, and so no `DeviceBackend`."""
+    return not hasattr(backend, "allocate")
 
 
 _MANAGERS: weakref.WeakSet[MemoryManager] = weakref.WeakSet()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar
 
 from gpuarray.cluster.buffers import roots
@@ -12,11 +13,30 @@ from gpuarray.cluster.events import TaskDone, TaskStarted, monotonic
 from gpuarray.cluster.ledger import Ticket
 from gpuarray.cluster.memory import MemoryManager
 from gpuarray.cluster.sizes import format_bytes
-from gpuarray.cluster.task import Key, Plan, Result, Task
+from gpuarray.cluster.staging import Staging
+from gpuarray.cluster.task import Key, Plan, Result, Task, Write
 from gpuarray.cluster.window import Node, Window
+from gpuarray.kernels import backends
 from gpuarray.kernels.errors import DeviceMemoryError, MemoryLimitError, TaskError
 
 T = TypeVar("T")
+
+
+class Home:
+    """What `Work.store` needs of a backend, where results come from a device."""
+
+    def __init__(self, staging: Staging) -> None:
+        self.to_host = staging.download
+
+
+def landed(staging: Staging, write: Write) -> bool:
+    """Bring a result home if its sink is memory: no second copy is made of it."""
+    target = getattr(write.sink, "target", None)
+    memory = None if target is None else target(write.region, backends.get("numpy"))
+    if memory is None or memory.shape != write.array.shape or memory.dtype != write.array.dtype:
+        return False
+    staging.download(write.array, memory)
+    return True
 
 
 class Cancelled(BaseException):
@@ -34,6 +54,7 @@ class Running:
     def __init__(self, backend: Any, memory: MemoryManager, plan: Plan, number: int, outer: Running | None) -> None:
         self.backend, self.memory, self.plan, self.number, self.outer = backend, memory, plan, number, outer
         self.stopped = False
+        self._home = Home(memory.staging) if memory.staging is not None else backend
         self._kept = frozenset(plan.kept)
         self._stages = {stage.number: stage for stage in plan.stages}
 
@@ -104,19 +125,19 @@ class Running:
             events.emit(TaskStarted(monotonic(), self.number, task.key, threading.get_ident()))
         start = monotonic()
         chunks = self._twice(lambda: memory.take(ticket)) if task.inputs else {}
-        loaded = task.work.load()
+        loaded = self._lift(task, task.work.load())
         loaded_at = monotonic()
         self.check()
         with slot:
             running_at = monotonic()
             self.check()
-            result = self._twice(lambda: task.work.run(self.backend, loaded, chunks))
+            result = self._run(task, loaded, chunks)
             ran_at = monotonic()
         if task.outputs or result.kept:
             self._keep(task, result, ticket, loaded)
             result = Result({}, result.writes)  # from here on the chunks are the memory manager's alone
             made(key for key, _ in task.outputs)
-        task.work.store(self.backend, result)
+        self._store(task, result)
         if memory.limited and task.inputs:
             memory.used(self.number, task.inputs, node.position)
         if events:
@@ -135,6 +156,31 @@ class Running:
                 )
             )
             memory.tell(self.number)
+
+    def _lift(self, task: Task, loaded: Any) -> Any:
+        """Copy to the device, while others compute, what a task reads and may have there from the start."""
+        staging, lift = self.memory.staging, getattr(task.work, "lift", None)
+        if staging is None or lift is None:
+            return loaded
+        return lift(loaded, lambda array: self._twice(partial(staging.upload, array)))
+
+    def _run(self, task: Task, loaded: Any, chunks: Any) -> Result:
+        """Compute, and wait for it: what a task has used may be given back, whether it succeeds or fails."""
+        backend = self.backend
+        if not self.memory.device:
+            return self._twice(lambda: task.work.run(backend, loaded, chunks))
+        with backend.active():
+            try:
+                return self._twice(lambda: task.work.run(backend, loaded, chunks))
+            finally:
+                backend.record().wait()
+
+    def _store(self, task: Task, result: Result) -> None:
+        """Hand on a task's results, through the host if they are on a device."""
+        staging, writes = self.memory.staging, result.writes
+        if staging is not None:
+            writes = tuple(write for write in writes if not self._twice(partial(landed, staging, write)))
+        task.work.store(self._home, Result({}, writes))
 
     def dispose(self, keys: list[Key]) -> None:
         """Drop chunks that nobody reads any more."""
@@ -187,4 +233,4 @@ class Running:
                     f"{format_bytes(nbytes)} ({nbytes} B)"
                 )
             if key in self._kept or self.plan.readers(key):
-                self.memory.put(self.number, key, chunk, ticket, foreign)
+                self._twice(partial(self.memory.put, self.number, key, chunk, ticket, foreign))

@@ -9,17 +9,22 @@ from __future__ import annotations
 from typing import Any
 
 from gpuarray.cluster.events import TierState
+from gpuarray.cluster.staging import Staging
 from gpuarray.cluster.task import Chunk, Key
 
 
 class Tier:
-    """A place with a limit and what is held and reserved there. The base class is the host's memory."""
+    """A place with a limit and what is held and reserved there. The base class is the host's memory.
+
+    `aside` are bytes that neither chunks nor tasks can have: the pinned memory of a device's copies.
+    """
 
     name = "host"
 
-    def __init__(self, limit: int | None = None) -> None:
-        self.limit = limit
-        self.held = self.reserved = self.peak = self.moved_in = self.moves_in = 0
+    def __init__(self, limit: int | None = None, aside: int = 0) -> None:
+        self.limit, self.aside = limit, aside
+        self.held = self.reserved = self.moved_in = self.moves_in = 0
+        self.peak = aside
 
     def put(self, key: Key, chunk: Chunk) -> Any:
         """Make a payload of a chunk of NumPy arrays."""
@@ -35,12 +40,12 @@ class Tier:
 
     def short(self, nbytes: int) -> int:
         """How many bytes must go before `nbytes` fit; not positive if they do."""
-        return 0 if self.limit is None else self.held + self.reserved + nbytes - self.limit
+        return 0 if self.limit is None else self.aside + self.held + self.reserved + nbytes - self.limit
 
     def count(self, held: int = 0, reserved: int = 0) -> None:
         self.held += held
         self.reserved += reserved
-        total = self.held + self.reserved
+        total = self.aside + self.held + self.reserved
         if total > self.peak:
             self.peak = total
 
@@ -53,16 +58,16 @@ class HostTier(Tier):
 
 
 class DeviceTier(Tier):
-    """The memory of a backend that has its own."""
+    """The memory of a backend that has its own. Who puts or gets a chunk waits for the copy."""
 
     name = "device"
 
-    def __init__(self, backend: Any, limit: int | None = None) -> None:
+    def __init__(self, staging: Staging, limit: int | None = None) -> None:
         super().__init__(limit)
-        self._backend = backend
+        self._staging = staging
 
     def put(self, key: Key, chunk: Chunk) -> Chunk:
-        return tuple(self._backend.from_host(array) for array in chunk)
+        return tuple(self._staging.upload(array) for array in chunk)
 
     def get(self, key: Key, payload: Chunk) -> Chunk:
-        return tuple(self._backend.to_host(array) for array in payload)
+        return tuple(self._staging.download(array) for array in payload)

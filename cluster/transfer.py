@@ -50,15 +50,12 @@ class Mover:
         freed = 0
         while True:
             with self._lock:
-                ledger = self._ledger
-                found = ledger.victims(0, 1)
-                if not found or ledger.tiers[1].short(found[0].nbytes) > 0:
-                    return freed
-                move = Move(found[0], 0, 1, run)
-                ledger.begin(move)
-            if self._carry_all([move]) is not None:
+                moves = self._ledger.plan_relief(run)
+                for move in moves:
+                    self._ledger.begin(move)
+            if not moves or self._carry_all(moves) is not None:
                 return freed
-            freed += move.entry.nbytes
+            freed += sum(move.entry.nbytes for move in moves if not move.src and move.entry.level)
 
     def _carry_all(self, moves: list[Move]) -> SpillError | None:
         """Carry out moves; if the disk refuses one, it and the rest are given up, and its error is returned."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-import weakref
+import gc
 
-import numpy as np
 import pytest
+
+from gpuarray.kernels.backends.fake import Fake
 
 
 class HostBackend:
@@ -24,48 +24,16 @@ class HostBackend:
         return array.nbytes
 
 
-class DeviceArray:
-    """An array in the memory of a `DeviceBackend`, counted while it lives."""
+class DeviceBackend(Fake):
+    """A fake device."""
 
-    base = None
+    @property
+    def live(self):
+        return self.counters.used_nbytes
 
-    def __init__(self, backend, array):
-        self._array = np.array(array)
-        self.nbytes, self.shape, self.dtype = array.nbytes, array.shape, array.dtype
-        backend.count(self.nbytes)
-        weakref.finalize(self, backend.count, -self.nbytes)
-        self._backend = backend
-
-    def copy(self):
-        return DeviceArray(self._backend, self._array)
-
-
-class DeviceBackend:
-    """A device whose memory runs out at `limit`."""
-
-    name = "fake"
-
-    def __init__(self, limit=None):
-        self.limit, self.live, self.peak = limit, 0, 0
-        self._lock = threading.RLock()
-
-    def count(self, nbytes):
-        with self._lock:
-            if nbytes > 0 and self.limit is not None and self.live + nbytes > self.limit:
-                raise MemoryError(f"the device has {self.limit} bytes, {self.live} in use, {nbytes} wanted")
-            self.live += nbytes
-            self.peak = max(self.peak, self.live)
-
-    def from_host(self, array):
-        assert type(array) is np.ndarray
-        return DeviceArray(self, array)
-
-    def to_host(self, array):
-        assert type(array) is DeviceArray
-        return array._array.copy()
-
-    def nbytes(self, array):
-        return array.nbytes
+    @property
+    def peak(self):
+        return self.counters.peak_nbytes
 
 
 @pytest.fixture
@@ -75,12 +43,23 @@ def host():
 
 @pytest.fixture
 def device():
-    return DeviceBackend()
+    backend = DeviceBackend()
+    yield backend
+    check(backend)
 
 
 @pytest.fixture(params=["host", "device"])
 def backend(request):
-    return HostBackend() if request.param == "host" else DeviceBackend()
+    backend = HostBackend() if request.param == "host" else DeviceBackend()
+    yield backend
+    if request.param == "device":
+        check(backend)
+
+
+def check(backend):
+    """Nothing happened that would have spoilt data on a GPU."""
+    gc.collect()
+    assert backend.hazards == []
 
 
 @pytest.fixture
