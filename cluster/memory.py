@@ -239,6 +239,15 @@ class MemoryManager(Mover):
                 self._lift(held[key], ticket)
         return {key: held[key].payload for key in ticket.keys}
 
+    def shrink(self, ticket: Ticket, nbytes: int) -> None:
+        """Give back all but `nbytes` of what a ticket has reserved where tasks compute."""
+        with self._lock:
+            surplus = ticket.reserved.get(0, 0) - nbytes
+            if surplus > 0:
+                self._ledger.spend(ticket, surplus)
+                if self._waiting:
+                    self._changed.notify_all()
+
     def release(self, ticket: Ticket) -> None:
         """Give back what is left of a reservation and unpin its keys."""
         with self._lock:

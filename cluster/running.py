@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
-from gpuarray.cluster.buffers import roots
+from gpuarray.cluster.buffers import in_memory_order, root, roots
 from gpuarray.cluster.events import TaskDone, TaskStarted, monotonic
 from gpuarray.cluster.ledger import Ticket
 from gpuarray.cluster.memory import MemoryManager
@@ -27,6 +27,13 @@ class Home:
 
     def __init__(self, staging: Staging) -> None:
         self.to_host = staging.download
+
+
+def leaving_nbytes(write: Write) -> int:
+    """Bytes that an array takes on a device until it has left: what it keeps alive, and a dense copy of it."""
+    owner = root(write.array)
+    dense = in_memory_order(write.array)[0].flags.c_contiguous
+    return int(write.array.nbytes if owner is None else owner.nbytes) + (0 if dense else int(write.array.nbytes))
 
 
 def landed(staging: Staging, write: Write) -> bool:
@@ -137,7 +144,8 @@ class Running:
             self._keep(task, result, ticket, loaded)
             result = Result({}, result.writes)  # from here on the chunks are the memory manager's alone
             made(key for key, _ in task.outputs)
-        self._store(task, result)
+        del chunks, loaded
+        self._store(task, result, ticket)
         if memory.limited and task.inputs:
             memory.used(self.number, task.inputs, node.position)
         if events:
@@ -175,10 +183,11 @@ class Running:
             finally:
                 backend.record().wait()
 
-    def _store(self, task: Task, result: Result) -> None:
-        """Hand on a task's results, through the host if they are on a device."""
+    def _store(self, task: Task, result: Result, ticket: Ticket) -> None:
+        """Hand on a task's results. From a device they come through the host, and the next task can have the rest."""
         staging, writes = self.memory.staging, result.writes
         if staging is not None:
+            self.memory.shrink(ticket, sum(map(leaving_nbytes, writes)))
             writes = tuple(write for write in writes if not self._twice(partial(landed, staging, write)))
         task.work.store(self._home, Result({}, writes))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -43,6 +43,14 @@ class Work(Protocol):
 
     def store(self, backend: Any, result: Result) -> None:
         """Hand `result.writes` to their sinks."""
+
+
+class LiftableWork(Work, Protocol):
+    """Work of which a device can have the inputs before its turn comes."""
+
+    def lift(self, loaded: Any, upload: Callable[[Any], Any]) -> Any:
+        """Called between `load` and `run`: what was loaded, with `upload` applied to those NumPy arrays that may be on
+        the device from before `run` to after it, within the task's `work_nbytes`."""
 
 
 @dataclass(frozen=True, slots=True)

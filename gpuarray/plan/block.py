@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from gpuarray.cluster.task import Chunk, Key, Result, Write
 from gpuarray.graph.elementwise import Fused
@@ -94,7 +96,16 @@ def needs(block: Block, into: frozenset[Value] = frozenset(), device: bool = Fal
     memory of a device.
     """
     inputs: dict[Key, int] = {}
-    load = held = peak = 0
+    load, steps = profile(block, inputs, into, device)
+    return Needs(tuple(inputs.items()), load, max(steps), device)
+
+
+def profile(
+    block: Block, inputs: dict[Key, int], into: frozenset[Value] = frozenset(), device: bool = False
+) -> tuple[int, list[int]]:
+    """The bytes read, and those held beside inputs at each step and at the end; `inputs` is filled."""
+    load = held = 0
+    steps = []
     last = last_uses(block)
     size: dict[Value, int] = {}
     for k, (value, _) in enumerate(block.values.items()):
@@ -118,14 +129,35 @@ def needs(block: Block, into: frozenset[Value] = frozenset(), device: bool = Fal
             extra += pieces.own
             load += pieces.load if device else 0
         held += size[value]
-        peak = max(peak, held + extra)
+        steps.append(held + extra)
         for freed in last[k]:
             held -= size[freed]
     # A wanted view is copied when it is kept or written.
     copies = sum(
         node.nbytes(r) for node, r in block.wanted if is_view(node, block.values[node, r]) or isinstance(node, Source)
     )
-    return Needs(tuple(inputs.items()), load, max(peak, held + copies), device)
+    steps.append(held + copies)
+    return load, steps
+
+
+def ahead(block: Block) -> list[Value]:
+    """Sources that a device can have from before the first step to after the last, with no more than `needs` counts."""
+    sources = block.sources()
+    if not sources:
+        return []
+    steps = np.array(profile(block, {}, device=True)[1])
+    room = steps.max() - steps
+    until = {value: k for k, freed in enumerate(last_uses(block)) for value in freed}
+    found = []
+    for k, value in enumerate(block.values):
+        if isinstance(value[0], Source):
+            nbytes = value[0].nbytes(value[1])
+            others = (room[:k], room[until.get(value, len(room)) + 1 :])
+            if all(part.min(initial=nbytes) >= nbytes for part in others):
+                for part in others:
+                    part -= nbytes
+                found.append(value)
+    return found
 
 
 def _pieces_needs(node: Node, region: Region, device: bool) -> Needs:
@@ -200,7 +232,8 @@ def compute(
     for k, (value, inputs) in enumerate(block.values.items()):
         node, region = value
         if isinstance(node, Source):
-            done[value] = backend.from_host(loaded[value])
+            array = loaded[value]
+            done[value] = backend.from_host(array) if isinstance(array, np.ndarray) else array
         elif isinstance(node, Stored):
             done[value] = gather(node, region, backend, chunks)
         elif value in block.stepped:
@@ -263,6 +296,11 @@ class BlockWork:
     def load(self) -> dict[Value, Any]:
         return read_sources(self._block())
 
+    def lift(self, loaded: dict[Value, Any], upload: Callable[[Any], Any]) -> dict[Value, Any]:
+        for value in ahead(self._block()):
+            loaded[value] = upload(loaded[value])
+        return loaded
+
     def run(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> Result:
         block = self._block()
         into = {}
@@ -270,7 +308,9 @@ class BlockWork:
             target = sink.target(value[1], backend) if sink is not None else None
             if target is not None:
                 into[value] = target
-        results = compute(block, backend, loaded, chunks, into)
+        from gpuarray.plan.strips import in_strips
+
+        results = in_strips(block, backend, loaded, chunks, into) or compute(block, backend, loaded, chunks, into)
         kept: dict[Key, Chunk] = {}
         writes = []
         for output, (value, sink, array) in enumerate(zip(self.wanted, self.sinks, results, strict=True)):
