@@ -1,7 +1,7 @@
 """Launches on arrays of CuPy: a cubin from the cache becomes a module of CuPy's, with its streams, pool and graphs.
 
-CuPy is handed in, so that a stand-in can take its place; importing this module needs neither it nor a GPU. None of it has
-run on a GPU yet.
+CuPy is handed in, so that a stand-in can take its place; importing this module needs neither it nor a GPU. None of it
+has run on a GPU yet.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.kernels.cuda import calls, offline
+from gpuarray.kernels.cuda import calls, offline, sweeps
 from gpuarray.kernels.cuda.calls import Call
 from gpuarray.kernels.cuda.offline import ENTRY, Kernel
 from gpuarray.kernels.cuda.scalar_code import missing
 from gpuarray.kernels.program import Program
+from gpuarray.kernels.reductions import REDUCTIONS
 from gpuarray.kernels.row import as_scalar
+from gpuarray.kernels.stencils.program import Edges, StencilProgram
 
 MOST_STEPS = 1000
 """Longer programs are left to the interpreter: they would take seconds to compile."""
@@ -98,6 +100,28 @@ class Launcher:
         launches, states = calls.reduce(program, reduction, given, shape, cuts, self.address, self.empty)
         self.run(launches)
         return states
+
+    @staticmethod
+    def missing_merge(reduction: str, states: Sequence[Any]) -> str:
+        """Why states of a reduction have no merging kernel, or an empty text."""
+        row = REDUCTIONS[reduction]
+        operand = states[1].dtype if row.family == "moments" else states[0].dtype
+        return "" if row.code(operand) else f"{reduction} of {operand} has no scalar code"
+
+    def combine(self, reduction: str, states: Sequence[Any], axes: tuple[int, ...], correction: float = 0.0) -> Any:
+        """`Backend.combine`."""
+        launches, result = calls.combine(reduction, states, axes, self.address, self.empty, correction)
+        self.run(launches)
+        return result
+
+    @staticmethod
+    def missing_sweep(stencil: StencilProgram, edges: Edges) -> str:
+        """Why sweeps of a stencil have no kernels, or an empty text."""
+        return Launcher.missing(stencil.program) or sweeps.missing_sweep(stencil, edges)
+
+    def sweep(self, xp: Any, *given: Any) -> tuple[Any, ...]:
+        """`Backend.sweep`, for one step at least; see `sweeps.sweep`."""
+        return sweeps.sweep(self, xp, *given)
 
     def run(self, launches: Sequence[Call]) -> None:
         """Launch one after the other; does not wait."""

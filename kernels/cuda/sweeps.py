@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,37 +10,41 @@ import numpy as np
 
 from gpuarray.kernels.cuda import sweep_code
 from gpuarray.kernels.cuda.calls import Sweep
-from gpuarray.kernels.cuda.launch import Launcher
+from gpuarray.kernels.cuda.scalar_code import missing
 from gpuarray.kernels.stencils.boxes import Box, boxes
 from gpuarray.kernels.stencils.interpreter import check, new
 from gpuarray.kernels.stencils.margins import extended
 from gpuarray.kernels.stencils.program import Edges, StencilProgram
 
+MOST_AXES = 4
+"""Of stencils that have kernels."""
 Placed = tuple[Any, tuple[int, ...]]
 """An array and the position of its element 0."""
 
 
-def applies(stencil: StencilProgram, edges: Edges, steps: int) -> bool:
-    """Whether `sweep` can do it: all else is interpreted.
-
-    There is none for steps that have no CUDA code, for axes that are periodic for some fields only, and for a fixed
-    edge where a step changes the dtype.
-    """
+@functools.lru_cache(1024)
+def missing_sweep(stencil: StencilProgram, edges: Edges) -> str:
+    """Why sweeps of a stencil are interpreted, or an empty text: then `sweep` does them."""
+    if why := missing(stencil.program):
+        return why
+    if stencil.ndim > MOST_AXES:
+        return f"{stencil.ndim} axes, more than {MOST_AXES}"
     inputs = [i for i in stencil.program.inputs if i.kind == "array"]
-    if not steps or Launcher.missing(stencil.program):
-        return False
-    if any(stencil.dtype(t.field) != np.dtype(i.dtype) for t, i in zip(stencil.taps, inputs, strict=True)):
-        return False
+    for tap, declared in zip(stencil.taps, inputs, strict=True):
+        if stencil.dtype(tap.field) != np.dtype(declared.dtype):
+            return f"field {tap.field} is {stencil.dtype(tap.field)}, and read as {declared.dtype}"
     for axis in range(stencil.ndim):
         reading = [f for f in range(stencil.fields) if any(stencil.radius(f, axis))]
         if len({edges[f][axis][0].mode == "periodic" for f in reading}) > 1:
-            return False
+            return f"axis {axis} is periodic for some fields only"
     same = all(stencil.program.dtype_of(o) == stencil.dtype(j) for j, o in enumerate(stencil.program.outputs))
-    return same or not any(e.mode == "fixed" for field in edges for axis in field for e in axis)
+    if not same and any(e.mode == "fixed" for field in edges for axis in field for e in axis):
+        return "a fixed edge of a field whose dtype changes"
+    return ""
 
 
 def sweep(
-    launcher: Launcher,
+    launcher: Any,
     xp: Any,
     stencil: StencilProgram,
     edges: Edges,
@@ -50,7 +55,13 @@ def sweep(
     origins: Sequence[tuple[int, ...]],
     into: Sequence[Any] | None = None,
 ) -> tuple[Any, ...]:
-    """Apply a stencil step after step (see `Backend.sweep`), for which `applies` holds."""
+    """Apply a stencil step after step (see `Backend.sweep`), one at least; `missing_sweep` has nothing against it.
+
+    Parameters
+    ----------
+    launcher : a `launch.Launcher`
+    xp : what new arrays are made with
+    """
     steps = len(scalars)
     levels = boxes(stencil, edges, domain, out, steps)
     check(stencil, levels, fields, origins, into)
