@@ -184,7 +184,7 @@ class CupyBackend:
             return self._copier.pinned.new(nbytes)
 
     def upload(self, array: Host, out: Any = None) -> Copy:
-        if not isinstance(array, np.ndarray):
+        if not isinstance(array, np.ndarray) or self.is_array(array):
             raise TypeError(f"upload takes a NumPy array, not {type(array).__name__}")
         if out is not None and not self.is_array(out):
             raise TypeError(f"upload copies to an array of CuPy, not to {type(out).__name__}")
@@ -197,7 +197,7 @@ class CupyBackend:
     def download(self, array: Any, out: Host | None = None) -> Copy:
         if not self.is_array(array):
             raise TypeError(f"download takes an array of CuPy, not {type(array).__name__}")
-        if out is not None and not isinstance(out, np.ndarray):
+        if out is not None and (not isinstance(out, np.ndarray) or self.is_array(out)):
             raise TypeError(f"download copies to a NumPy array, not to {type(out).__name__}")
         with self._here():
             refuse_strided("source", array)
@@ -275,9 +275,10 @@ class CupyBackend:
 def check_dtype(dtype: np.dtype[Any]) -> None:
     """Refuse dtypes that a GPU's arrays cannot have."""
     dtype = np.dtype(dtype)
-    if dtype.kind not in KINDS or dtype.char in "gG":
+    if dtype.kind not in KINDS or dtype.char in "gG" or not dtype.isnative:
         raise UnsupportedDTypeError(
-            f'{dtype} is no dtype of arrays on a GPU, which hold numbers and booleans; compute with device="cpu"'
+            f"{dtype} is no dtype of arrays on a GPU, which hold numbers and booleans in the machine's byte order; "
+            'compute with device="cpu"'
         )
 
 
@@ -288,7 +289,7 @@ def memory_order(array: Any) -> tuple[int, ...]:
 
 def in_memory_order(array: Host) -> tuple[Host, tuple[int, ...]]:
     """The array in C order and native bytes, without a copy if turning its axes does it, and how to turn them back."""
-    check_dtype(array.dtype)
+    check_dtype(array.dtype.newbyteorder("="))
     axes = memory_order(array)
     dense = array.transpose(axes)
     if not dense.flags.c_contiguous:
