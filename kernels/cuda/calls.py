@@ -1,7 +1,6 @@
 """Which kernel serves which arrays, in what grid, with what arguments: arithmetic on addresses, shapes and strides.
 
-One name for what `elementwise_calls`, `reduction_calls` and `stencil_calls` make. A call is a plain value:
-`launch.run` hands it to CuPy.
+One name for what the modules ``*_calls`` make. A call is a plain value: `launch.run` hands it to CuPy.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from gpuarray.kernels.cuda.call import Address, Call, Empty, scalar_arguments
 from gpuarray.kernels.cuda.elementwise_calls import copy, elementwise, fill
 from gpuarray.kernels.cuda.reduction_calls import combine, reduce, reducible
+from gpuarray.kernels.cuda.scan_calls import scan, scannable
 from gpuarray.kernels.cuda.stencil_calls import Sweep
 
 __all__ = [
@@ -23,4 +23,6 @@ __all__ = [
     "reduce",
     "reducible",
     "scalar_arguments",
+    "scan",
+    "scannable",
 ]

@@ -10,10 +10,19 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from gpuarray.kernels.cuda import elementwise_code, merge_code, offline, reduction_code, stencil_code, sweep_code
+from gpuarray.kernels.cuda import (
+    elementwise_code,
+    merge_code,
+    offline,
+    reduction_code,
+    scan_code,
+    stencil_code,
+    sweep_code,
+)
 from gpuarray.kernels.cuda.elementwise_code import Operands
 from gpuarray.kernels.cuda.offline import Kernel
 from gpuarray.kernels.cuda.reduction_code import Layout
+from gpuarray.kernels.cuda.scan_code import Scan
 from gpuarray.kernels.program import Builder, Program
 from gpuarray.kernels.stencils.program import StencilProgram, Tap
 
@@ -27,7 +36,7 @@ REDUCTIONS = (
 
 def cases() -> dict[str, Callable[[], Kernel]]:
     """The kernels of the table, by name."""
-    return dict(itertools.chain(_elementwise(), _stencils(), _reductions()))
+    return dict(itertools.chain(_elementwise(), _stencils(), _reductions(), _scans()))
 
 
 def arithmetic(dtype: str) -> Program:
@@ -138,6 +147,23 @@ def _reductions() -> Iterator[tuple[str, Callable[[], Kernel]]]:
         operand = program.dtype_of(program.outputs[0])
         yield f"{name} {dtype} merge", partial(merge_code.merge_kernel, name, operand)
         yield f"{name} {dtype} stack", partial(merge_code.stack_kernel, name, operand)
+
+
+def _scans() -> Iterator[tuple[str, Callable[[], Kernel]]]:
+    for name, dtype in (
+        ("sum", "float32"),
+        ("sum", "float64"),
+        ("prod", "complex128"),
+        ("sum", "int64"),
+        ("max", "bool"),
+    ):
+        for axes, carry in ((1, ""), (2, dtype)):
+            title = f"scan {name} {dtype}{' from a carry' if carry else ''}"
+            scan = Scan(name, dtype, dtype, carry, axes)
+            yield f"{title} stacked", partial(scan_code.stacked_kernel, scan)
+            yield f"{title} rows 32", partial(scan_code.rows_kernel, scan, 32)
+    scan = Scan("max", "float32", "float32", "", 2, total=True)
+    yield "scan max float32 totals 1", partial(scan_code.rows_kernel, scan, 1)
 
 
 def table(names: list[str] | None = None, tell: Callable[[str], None] = lambda line: None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ executed as a script. Each `check_...` is a test.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import itertools
 import json
@@ -624,6 +625,78 @@ def check_combining() -> None:
     compare("argmin", [np.round(finite((4, 5), "float64") / 9), at], (1,))
     with pytest.raises(ValueError, match="no identity"):
         calls.combine("max", [aligned((2, 0), "float64")], (1,), place, new)
+
+
+# Scans
+
+
+@contextlib.contextmanager
+def small_scans(**values: int) -> Any:
+    """Blocks of few threads, and lines cut early."""
+    from gpuarray.kernels.cuda import scan_calls, scan_code
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan_code, "THREADS", 32)
+        for name, value in values.items():
+            patch.setattr(scan_calls, name, value)
+        yield
+
+
+def compare_scan(name: str, array: np.ndarray, axis: int, dtype: Any, carry: np.ndarray | None, cut: int = 0) -> None:
+    """NumPy's bits, for one scan and for one in two pieces; in place where the dtypes agree."""
+    from gpuarray.kernels import interpreter
+    from gpuarray.kernels.cuda import calls
+
+    dtype = np.dtype(dtype)
+    assert calls.scannable(name, array.dtype, dtype) == ""
+    with np.errstate(all="ignore"):
+        expected = interpreter.scan(np, name, array, axis, carry, dtype)
+    out = aligned(array.shape, dtype)
+    if array.dtype == dtype and array.flags.c_contiguous:
+        out[...] = array
+        array = out
+    along = [slice(None)] * array.ndim
+    ends = [0, cut, array.shape[axis]] if cut else [0, array.shape[axis]]
+    for low, high in itertools.pairwise(ends):
+        along[axis] = slice(low, high)
+        part = out[tuple(along)]
+        for call in calls.scan(name, array[tuple(along)], axis, carry, dtype, part, place, new):
+            perform(call, (1,), (32,))
+        along[axis] = slice(high - 1, high)
+        carry = out[tuple(along)]
+    same(out, expected, f"{name} {array.dtype} {dtype} {array.shape} {axis} {cut}")
+
+
+def check_scans() -> None:
+    """Along and across memory, for few and for many lines."""
+    with small_scans():
+        for name in ("sum", "prod", "max", "min"):
+            x = finite((300,), "float64") / 16
+            compare_scan(name, x, 0, "float64", None, 77)
+            compare_scan(name, x, 0, "float64", finite((1,), "float64", 1))
+        x = finite((3, 40, 5), "float32")
+        for axis in range(3):
+            compare_scan("sum", x, axis, "float32", None)
+        compare_scan("sum", finite((20, 18), "float32"), 0, "float64", None, 7)  # lines side by side
+        compare_scan("prod", finite((20, 18), "float64"), 0, "float64", finite((1, 18), "float32"))
+        compare_scan("sum", finite((34, 11), "float64"), 1, "float64", None, 3)  # more lines than a block has
+        compare_scan("sum", finite((9, 30), "float64")[::-1, ::-2], 1, "float64", None)
+        compare_scan("sum", sample((4, 7), "bool"), 1, "int64", None)
+        compare_scan("max", sample((4, 7), "bool"), 1, "bool", sample((4, 1), "bool", 1))
+        compare_scan("sum", finite((9,), "complex64"), 0, "complex64", finite((1,), "complex64", 1))
+        compare_scan("max", sample((12,), "float64"), 0, "float64", None)  # with NaN
+        compare_scan("sum", finite((2, 0, 3), "float64"), 1, "float64", None)
+        compare_scan("sum", finite((1, 1), "float64"), 0, "float64", None)
+
+
+def check_scans_in_pieces() -> None:
+    """What is associative is cut into pieces of lines, whose totals are scanned in the same way."""
+    with small_scans(SEGMENT=8, FEW_LINES=16):
+        compare_scan("sum", sample((150,), "int8"), 0, "int8", None)
+        compare_scan("prod", sample((140,), "int64") % 7 - 3, 0, "int64", sample((1,), "int32", 1))
+        compare_scan("max", sample((2, 70), "float32"), 1, "float32", sample((2, 1), "float32", 2))
+        compare_scan("min", sample((64, 3), "uint16"), 0, "uint16", None, 20)
+        compare_scan("max", sample((40,), "bool") & False, 0, "bool", None)
 
 
 # Several steps at once
