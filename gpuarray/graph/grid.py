@@ -220,6 +220,8 @@ def number_of(chunks: Chunks, index: Sequence[int]) -> int:
 
 def touching(chunks: Chunks, region: Region) -> Iterator[tuple[int, tuple[slice, ...], tuple[slice, ...]]]:
     """Yield (chunk number, slices in the chunk, slices in the region) for every chunk a region has elements in."""
+    if not all(region):  # of many arrays end to end, most are not touched at all
+        return
     parts: list[tuple[int, list[slice], list[slice]]] = [(0, [], [])]
     for lengths, r in zip(chunks, region, strict=True):
         n = len(lengths)

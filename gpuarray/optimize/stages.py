@@ -17,6 +17,7 @@ from gpuarray.graph.leaves import Const, Index, Source, Stored
 from gpuarray.graph.move import Assign, Concat
 from gpuarray.graph.node import Node, elements, from_line_of, toposort
 from gpuarray.graph.reduce import Partial
+from gpuarray.graph.routine import Strip
 from gpuarray.graph.select import Select
 from gpuarray.graph.stencil import Part
 from gpuarray.optimize.simplify import LIGHT
@@ -72,6 +73,7 @@ def taken_apart(order: list[Node], asked: frozenset[Node], readers: Counter[Node
     parts = [n for n in order if isinstance(n, Part)]
     read = {n.inputs[0] for n in parts if n not in asked or readers[n]}
     taken = Counter(n.inputs[0] for n in parts)
+    taken.update(n.inputs[0] for n in order if isinstance(n, Strip))
     return {n for n, k in taken.items() if n not in read and n not in asked and readers[n] == k}
 
 
@@ -137,7 +139,10 @@ def groups(*roots: Node) -> tuple[list[Group], frozenset[Node]]:
     made: dict[object, list[Node]] = {}
     for node in keep.results:
         place = found[node]
-        made.setdefault(place if place.data and shares(node) else (place.level, node), []).append(node)
+        alike: object = place if place.data and shares(node) else (place.level, node)
+        if isinstance(node, Strip):
+            alike = place.level, node.inputs[0], "strips"
+        made.setdefault(alike, []).append(node)
     together = [Group(found[nodes[0]].level, tuple(nodes)) for nodes in made.values()]
     return sorted(together, key=lambda g: g.level), keep.bounds
 
@@ -149,7 +154,7 @@ def shares(node: Node) -> bool:
 
 def domain(node: Node) -> tuple[Shape, Chunks]:
     """The space that a node's tasks divide: what is reduced, or the result itself."""
-    chunks = node.domain if isinstance(node, Partial) else node.chunks
+    chunks = node.domain if isinstance(node, (Partial, Strip)) else node.chunks
     return tuple(c.total for c in chunks), chunks
 
 

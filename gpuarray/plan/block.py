@@ -15,6 +15,7 @@ from gpuarray.graph.leaves import Const, Source, Stored
 from gpuarray.graph.move import Concat, Rechunk
 from gpuarray.graph.node import Node
 from gpuarray.graph.overlap import Windows
+from gpuarray.graph.routine import Strip
 from gpuarray.graph.scan import Scan
 from gpuarray.graph.select import VIEW, Select
 from gpuarray.graph.stencil import Part, Sweep
@@ -175,7 +176,7 @@ def is_view(node: Node, inputs: tuple[Value, ...]) -> bool:
     """Whether a node's result is a view of its input, and takes no memory."""
     if isinstance(node, Concat):
         return sum(bool(size_of(r)) for _, r in inputs) == 1
-    return isinstance(node, (Rechunk, Const, Part, Windows)) or (isinstance(node, Select) and node.label == VIEW)
+    return isinstance(node, (Rechunk, Const, Part, Windows, Strip)) or (isinstance(node, Select) and node.label == VIEW)
 
 
 def last_uses(block: Block) -> list[list[Value]]:

@@ -18,6 +18,7 @@ from gpuarray.graph.leaves import Const, Index, Source
 from gpuarray.graph.move import Assign, Concat, Rechunk, Reshape
 from gpuarray.graph.node import Node, toposort
 from gpuarray.graph.reduce import Reduce
+from gpuarray.graph.routine import Routine
 from gpuarray.graph.scan import Scan
 from gpuarray.graph.scatter import Scatter
 from gpuarray.graph.select import Select
@@ -29,7 +30,7 @@ SMALL = 2**18
 STEPS = 200
 """Longer graphs are planned: they would be fused."""
 
-_SIMPLE = (Map, Const, Index, Source, Select, Reshape, Concat, Rechunk, Assign, Scatter, Reduce)
+_SIMPLE = (Map, Const, Index, Source, Select, Reshape, Concat, Rechunk, Assign, Scatter, Reduce, Routine)
 
 
 def order_if_small(roots: Sequence[Node], limit: int) -> list[Node] | None:

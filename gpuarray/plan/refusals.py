@@ -35,7 +35,10 @@ def too_large(
     region = ", ".join(f"{r.start}:{r.stop}" for r in region_at(grid, number))
     where = f" on the region [{region}]" if region else ""
     cause = large_chunks(wanted, hard) or f"Use smaller chunks than {tuple(c.largest for c in grid)}, or {RAISE}."
-    if not region and kept > need.load:
+    told = next((n.remedy for n, _ in expand(wanted).values if n.remedy), "")
+    if told:
+        cause = f"{told[0].upper()}{told[1:]}, or {RAISE}."
+    elif not region and kept > need.load:
         cause = f"It takes all of these results at once: {RAISE[0].upper()}{RAISE[1:]}."
     return MemoryLimitError(
         f"{named(nodes)}{where} needs {format_bytes(need.total)} ({format_bytes(kept)} of earlier results, "

@@ -21,6 +21,7 @@ from gpuarray.graph.leaves import Source
 from gpuarray.graph.move import Concat, Reshape
 from gpuarray.graph.node import Node, toposort
 from gpuarray.graph.reduce import Partial
+from gpuarray.graph.routine import Strip
 from gpuarray.graph.scatter import Compress, Scatter
 from gpuarray.graph.select import TAKE
 from gpuarray.graph.stencil import Sweep
@@ -61,6 +62,8 @@ class Budget:
 
 def result_region(node: Node, domain: Region) -> Region:
     """The region of a stage's result that a task for a region of its domain computes."""
+    if isinstance(node, Strip):
+        return node.result_region(domain)
     if not isinstance(node, Partial):
         return domain
     out = []
@@ -76,6 +79,8 @@ def result_region(node: Node, domain: Region) -> Region:
 
 def result_chunks(node: Node, grid: Chunks) -> Chunks:
     """How the tasks of a stage cut one of its results."""
+    if isinstance(node, Strip):
+        return node.result_chunks(grid)
     if not isinstance(node, Partial):
         return grid
     out = []
@@ -135,14 +140,19 @@ class Tiling:
         self.files = any(isinstance(n, Source) and not n.reader.in_memory for n in order)
         sweeps = [n for n in order if isinstance(n, Sweep)]
         self.swept = bool(sweeps)
+        self.whole = {a for n in nodes for a in n.whole}
+        self.alone = any(n.alone for n in order)
         self.per_thread = FEWER if any(n.steps > 1 for n in sweeps) else PER_THREAD
 
     def choose(self, hint: Chunks) -> Chunks:
-        grid = tuple(self.snap(a, c) for a, c in enumerate(hint))
+        grid = tuple(Lengths.regular(c.total, c.total) if a in self.whole else c for a, c in enumerate(hint))
+        grid = tuple(self.snap(a, c) for a, c in enumerate(grid))
         if not grid:
             return grid
         grid = self.put_together(grid)
         grid = self.split_while(grid, self.too_large)
+        if self.alone:
+            return grid
         grid = self.split_while(grid, self.too_few, keep_reads=True)
         grid = self.split_while(grid, lambda g: self.size(g) > LONG, keep_reads=True)
         grid = self.split_while(grid, lambda g: self.bytes(g) > self.budget.soft, keep_reads=True)
@@ -204,10 +214,12 @@ class Tiling:
             if size >= SMALL or len(grid[axis]) == 1:
                 continue
             together = min(len(grid[axis]), -(-SMALL // max(1, size)))
-            merged = merged_axis(grid[axis], together)
-            larger = (*grid[:axis], merged, *grid[axis + 1 :])
-            if self.bytes(larger) <= self.budget.soft:
-                grid = larger
+            while together > 1:
+                larger = (*grid[:axis], merged_axis(grid[axis], together), *grid[axis + 1 :])
+                if self.bytes(larger) <= self.budget.soft:
+                    grid = larger
+                    break
+                together //= 2
         return grid
 
     def split_while(self, grid: Chunks, wrong: Callable[[Chunks], bool], keep_reads: bool = False) -> Chunks:
@@ -236,7 +248,7 @@ class Tiling:
     def halved(self, grid: Chunks, axis: int) -> Chunks | None:
         lengths = grid[axis]
         longest = lengths.largest
-        if longest <= 1:
+        if longest <= 1 or axis in self.whole:
             return None
         half = self.snap(axis, halves(lengths))
         if half.largest >= longest and len(half) <= len(lengths):
