@@ -44,6 +44,7 @@ class LocalExecutor:
     host_limit, device_limit : bytes of memory that chunks and running tasks may take, None for no limit
     directory : where chunks are spilled that fit in no memory; None: nowhere
     threads : how many tasks compute at once; None: one per processor this process may run on
+    in_caller : perform every task in the caller's thread, one after the other: for debugging
     subscribers : told of every run
 
     Raises
@@ -60,6 +61,7 @@ class LocalExecutor:
         device_limit: int | None = None,
         directory: str | os.PathLike[str] | None = None,
         threads: int | None = None,
+        in_caller: bool = False,
         subscribers: Iterable[Subscriber] = (),
     ) -> None:
         for name, value in (("threads", threads), ("host_limit", host_limit), ("device_limit", device_limit)):
@@ -69,6 +71,7 @@ class LocalExecutor:
             return_freed_memory()
         self.backend = backend
         self.threads = threads or available_threads()
+        self._in_caller = in_caller
         self.events = Events(subscribers)
         self.memory = MemoryManager(backend, host_limit, directory, device_limit, self.events)
 
@@ -123,7 +126,7 @@ class LocalExecutor:
         try:
             token = _INSIDE.set(running)
             try:
-                if outer is not None or _slight(window):
+                if self._in_caller or outer is not None or _slight(window):
                     running.in_order(window)
                 else:
                     Crew(running, window, self.threads, workers).work()

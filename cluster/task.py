@@ -23,6 +23,15 @@ class Write:
     array: Any
 
 
+class StaysHere:
+    """Base of sinks. Other processes write to those for which `stays_here` is false; what goes to the others is sent
+    back to the process that made the plan, which writes it."""
+
+    @property
+    def stays_here(self) -> bool:
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What running a task gave."""
@@ -85,12 +94,49 @@ class StageInfo:
     depends: tuple[int, ...] = ()
 
 
+Box = tuple[tuple[int, int], ...]
+"""A part of a chunk: (start, stop) along each axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a task reads of a chunk."""
+
+    box: Box | None
+    """None: all of it."""
+    nbytes: int
+
+
+class Given(Protocol):
+    """Chunks that exist before a run and that no task of it makes: arrays of this process, results of earlier runs."""
+
+    def chunk(self, number: int) -> Chunk:
+        """One of them, as NumPy arrays; views where possible."""
+
+
+class Portable(Protocol):
+    """What other processes need of a plan: picklable, and small but for the sources in it."""
+
+    stages: tuple[StageInfo, ...]
+
+    def task(self, key: Key) -> Task:
+        """Make a task: the same each time, on any machine. The task (s, n) makes the chunks (s, ..., n).
+
+        Raises KeyError where the plan has none of that name.
+        """
+
+    def parts(self, task: Task) -> Mapping[Key, Part]:
+        """What the task reads of each of its inputs."""
+
+
 class Plan(Protocol):
     """A run: tasks in an order in which every input comes before its reader."""
 
     stages: tuple[StageInfo, ...]
     kept: tuple[Key, ...]
     """Chunks that outlive the run (for `persist`)."""
+    given: Mapping[int, Given]
+    """Stages that tasks read and that are none of this run's; only for executors that compute elsewhere."""
     reserved_nbytes: int
     """Host bytes held for the whole run outside the tasks: the result array that `compute` fills."""
 
@@ -99,6 +145,9 @@ class Plan(Protocol):
 
     def readers(self, key: Key) -> int:
         """How many tasks read a kept chunk; it is dropped after the last one unless it is in `kept`."""
+
+    def portable(self) -> Portable:
+        """The part of the plan that other processes make tasks with."""
 
 
 class Executor(Protocol):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpuarray.cluster.task import Chunk, Key, Result, StageInfo, Task, Write
+from gpuarray.cluster.task import Chunk, Key, Part, Result, StageInfo, StaysHere, Task, Write
 from gpuarray.kernels.errors import TaskError
 
 
@@ -36,6 +36,23 @@ class FunctionWork:
             self.storer(backend, result)
         for write in result.writes:
             write.sink.write(write.region, backend.to_host(write.array))
+
+
+@dataclass(frozen=True)
+class PortableList:
+    """The part of a `ListPlan` that other processes need."""
+
+    tasks: Callable[[], Iterator[Task]]
+    stages: tuple[StageInfo, ...]
+
+    def task(self, key: Key) -> Task:
+        for found in self.tasks():
+            if found.key == key:
+                return found
+        raise KeyError(key)
+
+    def parts(self, task: Task) -> dict[Key, Part]:
+        return {key: Part(None, 0) for key in task.inputs}
 
 
 class ListPlan:
@@ -64,6 +81,7 @@ class ListPlan:
                     counts[key] = counts.get(key, 0) + 1
             self._tasks, self._readers = (lambda: iter(listed)), readers or (lambda key: counts.get(key, 0))
         self.kept = tuple(kept)
+        self.given: dict[int, Any] = {}
         self.reserved_nbytes = reserved_nbytes
         self.stages = stages or tuple(
             StageInfo(number, f"stage{number}", f"script.py:{number + 1}", count) for number, count in numbers.items()
@@ -75,8 +93,11 @@ class ListPlan:
     def readers(self, key: Key) -> int:
         return self._readers(key)
 
+    def portable(self) -> PortableList:
+        return PortableList(self._tasks, self.stages)
 
-class ArraySink:
+
+class ArraySink(StaysHere):
     """Writes into a NumPy array."""
 
     def __init__(self, shape: tuple[int, ...], dtype: Any = np.float64) -> None:

@@ -95,7 +95,7 @@ from numpy import (
     ushort,
 )
 
-from gpuarray import _origin, config, elementwise, errors, fft, lib, linalg, ndimage, protocols, random
+from gpuarray import _origin, cluster, config, elementwise, errors, fft, lib, linalg, ndimage, protocols, random
 from gpuarray._version import __version__
 from gpuarray.array import NDArray, asarray
 from gpuarray.blocks import map_blocks
@@ -255,7 +255,7 @@ bool = bool_  # the array API's name for the dtype
 
 globals().update(elementwise.FUNCTIONS)
 
-_MODULES = ("config", "errors", "fft", "lib", "linalg", "ndimage", "random")
+_MODULES = ("cluster", "config", "errors", "fft", "lib", "linalg", "ndimage", "random")
 
 __all__ = sorted(
     name

@@ -83,6 +83,21 @@ def _compile(value: object, name: str) -> str:
     raise ConfigError(f'{name}={value!r} is no choice; write "auto", "always" or "never"')
 
 
+def _scheduler(value: object, name: str) -> str:
+    if isinstance(value, str) and value in ("auto", "threads", "single-threaded"):
+        return value
+    raise ConfigError(f'{name}={value!r} is no choice; write "auto", "threads" or "single-threaded"')
+
+
+def _executor(value: object, name: str) -> Any:
+    if callable(getattr(value, "submit", None)) and not isinstance(value, type):
+        return value
+    raise ConfigError(
+        f"{name}={value!r} has no method submit: pass a concurrent.futures.Executor, such as "
+        "ProcessPoolExecutor(); for dask, open a gpuarray.cluster.Cluster"
+    )
+
+
 def _setting(default: Any, parse: Callable[[object, str], Any]) -> Any:
     return field(default=default, metadata={"parse": parse})
 
@@ -106,6 +121,9 @@ class Settings:
     threads : CPU threads; None: one for every processor this process may run on
     progress : True, False, or ``"auto"``: a bar after half a second on a terminal and in a notebook
     implicit_compute_limit : the largest array that ``numpy.asarray(x)`` computes without being asked to
+    scheduler : ``"threads"`` of this process, ``"single-threaded"`` for debugging; ``"auto"``: the open
+        `gpuarray.cluster.Cluster` if there is one, threads otherwise
+    executor : a `concurrent.futures.Executor` that tasks are computed by, in place of all of those
     compile : ``"auto"`` compiles a kernel where the work is worth it; ``"always"``, ``"never"``
     cache_directory : where compiled kernels are kept; None: the platform's folder for caches
     """
@@ -118,6 +136,8 @@ class Settings:
     threads: int | None = _setting(None, _threads)
     progress: bool | Literal["auto"] = _setting("auto", _progress)
     implicit_compute_limit: int = _setting(1 << 30, _size)
+    scheduler: str = _setting("auto", _scheduler)
+    executor: Any = _setting(None, _executor)  # noqa: RUF009  # it is field(), as above
     compile: str = _setting("auto", _compile)
     cache_directory: str | None = _setting(None, _directory)
 

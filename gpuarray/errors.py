@@ -11,6 +11,7 @@
       ImplicitComputeError  (TypeError)          an implicit conversion would compute a large array
       BlockFunctionError    (ValueError)         a function given to map_blocks returned what it did not promise
       DeviceError           (ValueError)         there is no such device here
+      ClusterError          (ConnectionError)    a scheduler or its workers cannot be reached, are gone, or do not match
       ConfigError           (ValueError)         a setting is unknown or has a value that makes no sense
       ChunkError            (ValueError)         chunks that do not fit the shape
       TaskError             (RuntimeError)       a task failed; names the operation and the user's line
@@ -27,6 +28,7 @@ from __future__ import annotations
 from gpuarray.kernels.errors import (
     BlockFunctionError,
     ChunkError,
+    ClusterError,
     ConfigError,
     DeviceError,
     DeviceMemoryError,
@@ -43,6 +45,7 @@ from gpuarray.kernels.errors import (
 __all__ = [
     "BlockFunctionError",
     "ChunkError",
+    "ClusterError",
     "ConfigError",
     "DeviceError",
     "DeviceMemoryError",

@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 
 from gpuarray import config
+from gpuarray.cluster import active
 from gpuarray.errors import DeviceError
+from gpuarray.graph.leaves import Stored
 from gpuarray.kernels import backends, cache
+from gpuarray.plan.elsewhere import Elsewhere
+from gpuarray.readers import KeptReader
 
 KEPT = 8
 """Executors that are remembered; one more makes the one used longest ago go, once nothing it keeps is referred to."""
@@ -28,6 +32,8 @@ class Engine:
     host_limit: int
     """Bytes of host memory that a run may hold; the same where tasks compute there."""
     threads: int
+    elsewhere: Elsewhere | None = None
+    """Set where tasks compute in other processes."""
 
     @property
     def has_own_memory(self) -> bool:
@@ -42,7 +48,11 @@ _lock = threading.Lock()
 def current() -> Engine:
     """The engine for the settings in force; the same one as long as they are the same."""
     settings = config.get()
-    key = (settings.device, settings.host_memory, settings.device_memory, settings.threads, settings.spill_directory)
+    cluster = active.current()
+    if cluster is not None and settings.executor is None and settings.scheduler == "auto":
+        return on_cluster(cluster.executor, settings)
+    key: tuple[Any, ...] = (settings.device, settings.host_memory, settings.device_memory, settings.threads)
+    key += (settings.spill_directory, settings.scheduler, settings.executor and id(settings.executor))
     with _lock:
         engine = _engines.get(key)
         if engine is None:
@@ -62,8 +72,35 @@ def make(settings: config.Settings) -> Engine:
     backend = backend_for(settings.device, settings.device_memory)
     device = None if backend.name == "numpy" else settings.device_memory or host
     directory = settings.spill_path()
-    executor = LocalExecutor(backend, host_limit=host, device_limit=device, directory=directory, threads=threads)
+    if settings.executor is not None:
+        from gpuarray.cluster.futures import FuturesExecutor
+
+        pool = FuturesExecutor(settings.executor, host_limit=host, directory=directory, threads=settings.threads)
+        elsewhere = Elsewhere(pool.threads, None, lambda reader: None)
+        return Engine(pool, pool.backend, host, host, pool.threads, elsewhere)
+    executor = LocalExecutor(
+        backend,
+        host_limit=host,
+        device_limit=device,
+        directory=directory,
+        threads=threads,
+        in_caller=settings.scheduler == "single-threaded",
+    )
     return Engine(executor, backend, device or host, host, threads)
+
+
+def on_cluster(executor: Any, settings: config.Settings) -> Engine:
+    """The engine of an open cluster, as its workers are now."""
+
+    def kept_there(reader: Any) -> tuple[Stored, Any] | None:
+        """The chunks of a persisted array, if they are on these workers."""
+        if isinstance(reader, KeptReader) and getattr(reader.chunks, "executor", None) is executor:
+            return reader.leaf, reader.chunks
+        return None
+
+    elsewhere = Elsewhere(executor.threads_each, executor.host_limit if executor.device else None, kept_there)
+    here = backends.get("numpy")
+    return Engine(executor, here, executor.limit, settings.host_limit(), executor.threads, elsewhere)
 
 
 def backend_for(device: str, memory: int | None) -> Any:

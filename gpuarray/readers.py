@@ -35,6 +35,8 @@ class KeptReader:
 
     name = "persisted"
     in_memory = False
+    stays_here = True
+    """Other processes cannot read it."""
 
     def __init__(self, chunks: Any, leaf: Stored) -> None:
         self.chunks, self.leaf = chunks, leaf

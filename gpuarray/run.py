@@ -16,7 +16,7 @@ import numpy as np
 from gpuarray import config, recycled
 from gpuarray.cluster.progress import progress_bars
 from gpuarray.cluster.sizes import format_bytes
-from gpuarray.cluster.task import Chunk, Key
+from gpuarray.cluster.task import Chunk, Key, StaysHere
 from gpuarray.errors import MemoryLimitError
 from gpuarray.executors import current
 from gpuarray.graph.grid import Chunks, Region, as_slices
@@ -28,7 +28,7 @@ from gpuarray.plan.policy import policy
 from gpuarray.readers import KeptReader
 
 
-class ArraySink:
+class ArraySink(StaysHere):
     """A NumPy array that `compute` returns, filled region by region."""
 
     units: Chunks | None = None
@@ -56,7 +56,10 @@ def make_plan(roots: Sequence[Node], sinks: Sequence[Any]) -> RunPlan:
     engine = current()
     reserved = sum(s.nbytes for s in sinks if s is not None and s.in_memory)
     host = engine.host_limit if engine.has_own_memory else None
-    return build(roots, sinks, engine.limit, engine.threads, policy(config.get().compile), reserved, host)
+    if engine.elsewhere is not None:  # the results are here, and were looked at by `check_fits`
+        reserved, host = 0, engine.elsewhere.host_limit
+    kernels = policy(config.get().compile)
+    return build(roots, sinks, engine.limit, engine.threads, kernels, reserved, host, engine.elsewhere)
 
 
 def run(roots: Sequence[Node], sinks: Sequence[Any]) -> None:

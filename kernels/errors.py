@@ -51,5 +51,9 @@ class TaskError(GPUArrayError, RuntimeError):
     """A task failed; the message names the operation and the line that asked for it, the cause is chained."""
 
 
+class ClusterError(GPUArrayError, ConnectionError):
+    """The scheduler or the workers of a cluster cannot be reached, are gone, or do not match this process."""
+
+
 class UnsupportedDTypeError(GPUArrayError, TypeError):
     """A dtype that no kernel takes."""

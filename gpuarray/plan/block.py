@@ -135,7 +135,9 @@ def profile(
             held -= size[freed]
     # A wanted view is copied when it is kept or written.
     copies = sum(
-        node.nbytes(r) for node, r in block.wanted if is_view(node, block.values[node, r]) or isinstance(node, Source)
+        node.nbytes(r)
+        for node, r in block.wanted
+        if is_view(node, block.values[node, r]) or isinstance(node, (Source, Stored))
     )
     steps.append(held + copies)
     return load, steps

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gpuarray.cluster.sizes import format_bytes
-from gpuarray.cluster.task import Key, StageInfo, Task
+from gpuarray.cluster.task import Given, Key, StageInfo, Task
 from gpuarray.graph.grid import Chunks, count, region_at
 from gpuarray.graph.leaves import Stored
 from gpuarray.graph.node import Node, toposort
@@ -20,6 +20,8 @@ from gpuarray.optimize import optimize
 from gpuarray.optimize.fuse import Policy, fuse
 from gpuarray.optimize.stages import domain, groups, substitute
 from gpuarray.plan.block import Block, BlockWork, Needs, Value, expand, needs
+from gpuarray.plan.elsewhere import Elsewhere
+from gpuarray.plan.portable import PortablePlan
 from gpuarray.plan.sweeps import CAUTION, split
 from gpuarray.plan.tiling import Budget, result_chunks, result_region, tile
 
@@ -108,6 +110,7 @@ class RunPlan:
     budget: Budget
     stored: tuple[Node, ...]
     """For every root that is kept, the leaf that stands for it in later graphs (None for those with sinks)."""
+    given: Mapping[int, Given] = field(default_factory=dict, repr=False)
     _readers: dict[int, Counter[Key]] = field(default_factory=dict, repr=False)
 
     @property
@@ -170,7 +173,7 @@ class RunPlan:
     def _count(self, number: int) -> Counter[Key]:
         made = next((s for s in self.program if s.number == number), None)
         reading = [s for s in self.program if number in s.depends]
-        if made is not None and made.tasks == 1 and sum(s.tasks for s in reading) > FEW:
+        if (made is None or made.tasks == 1) and sum(s.tasks for s in reading) > FEW:
             return _UNCOUNTED
         counter: Counter[Key] = Counter()
         for stage in reading:
@@ -179,6 +182,10 @@ class RunPlan:
                 inputs = stage.reads(k) if remember else stage.task(k).inputs
                 counter.update(key for key in inputs if key[0] == number)
         return counter
+
+    def portable(self) -> PortablePlan:
+        """What other processes need to make the tasks."""
+        return PortablePlan({s.number: replace(s, _made={}) for s in self.program}, self.stages)
 
 
 _UNCOUNTED: Counter[Key] = Counter()
@@ -192,11 +199,13 @@ def build(
     policy: Policy,
     reserved: int = 0,
     host: int | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> RunPlan:
     """Plan a run that hands every root to its sink, or keeps it where the sink is None.
 
     `limit` is what the run may hold, `reserved` the part of it that the sinks hold already. Where tasks compute in the
-    memory of a device, `limit` is the device's, and `host` that of the host's memory, which the sinks are in.
+    memory of a device, `limit` is the device's, and `host` that of the host's memory, which the sinks are in. Where
+    they compute in other processes (`elsewhere`), both are those of one process.
 
     Raises MemoryLimitError, with the numbers, where the limit is not enough.
     """
@@ -206,23 +215,37 @@ def build(
             "Write it with .to_zarr() or .to_npy() instead of .compute(), or raise host_memory."
         )
     hard = limit - reserved if host is None else limit
-    budget = Budget(hard, max(1, hard // (threads + 2)), threads, None if host is None else host - reserved)
+    together = threads if elsewhere is None else elsewhere.threads
+    device = None if host is None else host - reserved
+    budget = Budget(hard, max(1, hard // (together + 2)), threads, device, elsewhere is None)
     optimized = optimize(*roots)
     for caution in range(CAUTION if any(isinstance(n, Sweep) for n in toposort(*optimized)) else 0):
         try:
-            return planned(split(optimized, budget, policy, caution), sinks, budget, policy, reserved)
+            return planned(split(optimized, budget, policy, caution), sinks, budget, policy, reserved, elsewhere)
         except MemoryLimitError:
             pass
-    return planned(split(optimized, budget, policy, CAUTION), sinks, budget, policy, reserved)
+    return planned(split(optimized, budget, policy, CAUTION), sinks, budget, policy, reserved, elsewhere)
 
 
-def planned(optimized: Sequence[Node], sinks: Sequence[Any], budget: Budget, policy: Policy, reserved: int) -> RunPlan:
+def planned(
+    optimized: Sequence[Node],
+    sinks: Sequence[Any],
+    budget: Budget,
+    policy: Policy,
+    reserved: int,
+    elsewhere: Elsewhere | None,
+) -> RunPlan:
     """The stages and tasks of a graph that is to be changed no more."""
     asked: dict[Node, list[Any]] = {}
     for node, sink in zip(optimized, sinks, strict=True):
         asked.setdefault(node, []).append(sink)
     program: list[Stage] = []
     stored: dict[Node, Node] = {}
+    given: dict[int, Given] = {}
+    if elsewhere is not None:
+        for source, there, chunks in elsewhere.given(toposort(*optimized), _numbers, budget.soft):
+            stored[source] = there
+            given[there.stage] = chunks
     plan_groups, bounds = groups(*optimized)
     read_later = read_by_others(optimized, bounds)
     for group in plan_groups:
@@ -234,7 +257,7 @@ def planned(optimized: Sequence[Node], sinks: Sequence[Any], budget: Budget, pol
             assert isinstance(leaf, Stored)
             kept += [(leaf.stage, leaf.output, k) for k in range(count(leaf.chunks))]
     leaves = tuple(stored[n] if s is None else None for n, s in zip(optimized, sinks, strict=True))
-    return RunPlan(tuple(program), tuple(kept), reserved, budget, leaves)  # type: ignore[arg-type]
+    return RunPlan(tuple(program), tuple(kept), reserved, budget, leaves, given)  # type: ignore[arg-type]
 
 
 def writing_nbytes(outputs: Sequence[Output]) -> int:
@@ -279,7 +302,7 @@ def make_stage(
     policy: Policy,
 ) -> Stage:
     """One stage: its results with what is below them fused, cut into tasks. Adds them to `stored`."""
-    fused = fuse(tuple(substitute(n, stored) for n in nodes), policy)
+    fused = fuse(tuple(stored[n] if n in stored else substitute(n, stored) for n in nodes), policy)
     outputs: list[Output] = []
     keep: dict[Node, int] = {}
     for node, expr in zip(nodes, fused, strict=True):
@@ -289,7 +312,8 @@ def make_stage(
         for sink in dict.fromkeys(goes):
             if sink is None:
                 keep[node] = len(outputs)
-            into = not budget.device and goes == [sink] and sink is not None and sink.in_memory
+            direct = budget.here and not budget.device
+            into = direct and goes == [sink] and sink is not None and sink.in_memory
             outputs.append(Output(expr, sink, into))
     units = [o.sink.units for o in outputs if o.sink is not None and o.sink.units is not None]
     hint = units[0] if units else domain(fused[0])[1]

@@ -54,6 +54,8 @@ class Budget:
     threads: int
     host: int | None = None
     """Bytes of host memory for what is read and written, where tasks compute in a device's; else None."""
+    here: bool = True
+    """Tasks compute in this process, and may write to its arrays."""
 
     @property
     def device(self) -> bool:

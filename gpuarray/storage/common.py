@@ -12,6 +12,7 @@ import numpy as np
 
 from gpuarray import run
 from gpuarray.array import check_dtype
+from gpuarray.cluster.task import StaysHere
 from gpuarray.errors import StorageError, UnsupportedDTypeError
 from gpuarray.graph.grid import Chunks, Region
 from gpuarray.graph.leaves import Source
@@ -44,7 +45,7 @@ class Sink(Protocol):
         """The run failed: leave nothing that looks whole."""
 
 
-class StorageSink:
+class StorageSink(StaysHere):
     """A sink outside memory; the base of the others."""
 
     units: Chunks | None = None

@@ -68,6 +68,11 @@ class ZarrReader:
     def __hash__(self) -> int:
         return hash(self._key)
 
+    @property
+    def stays_here(self) -> bool:
+        """Whether the array is in this process's memory, where no other process can read it."""
+        return type(self.array.store).__name__ == "MemoryStore"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return ZarrReader, (self.array, self.name)
 

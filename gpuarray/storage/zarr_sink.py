@@ -35,6 +35,10 @@ class ZarrSink(StorageSink):
         self.write_nbytes = writing_nbytes(self.grain_nbytes, copies_of(array))
         self.units: Chunks | None = tuple(written_units(r, g) for r, g in zip(region, grain, strict=True))
 
+    @property
+    def stays_here(self) -> bool:
+        return self.lock is not None or not _shared(self.array.store)
+
     def __getstate__(self) -> dict[str, Any]:
         if not _shared(self.array.store):
             raise StorageError(f"{self.name} is in this process's memory; another process cannot write to it")
@@ -171,6 +175,10 @@ class NewZarrSink(StorageSink):
                 **self.options,
             )
         self.inner = ZarrSink(array, self.name, tuple(range(n) for n in self.shape))
+
+    @property
+    def stays_here(self) -> bool:
+        return self.inner is None or self.inner.stays_here
 
     def write(self, region: Region, array: np.ndarray[Any, Any]) -> None:
         assert self.inner is not None

@@ -188,6 +188,7 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "THREADS": " 4 ",
         "PROGRESS": "Off",
         "IMPLICIT_COMPUTE_LIMIT": "1k",
+        "SCHEDULER": "threads",
         "COMPILE": "never",
         "CACHE_DIRECTORY": "/cache",
     }
@@ -203,10 +204,11 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         threads=4,
         progress=False,
         implicit_compute_limit=1000,
+        scheduler="threads",
         compile="never",
         cache_directory="/cache",
     )
-    assert len(given) == len(config.sources()), "a setting without a test"
+    assert {"executor"} == set(config.sources()) - {name.lower() for name in given}, "a setting without a test"
     assert config.sources()["threads"] == "environment variable GPUARRAY_THREADS"
 
 

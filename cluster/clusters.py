@@ -1,0 +1,407 @@
+"""`Cluster`: workers to run on, started here or found elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import numbers
+import os
+import re
+import weakref
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from gpuarray.cluster import active
+from gpuarray.cluster.host import available_memory, available_threads
+from gpuarray.cluster.sizes import format_bytes, parse_bytes
+from gpuarray.cluster.worker import HOST_FRACTION, Limits
+from gpuarray.kernels.errors import ClusterError, ConfigError
+
+LOOPBACK = "127.0.0.1"
+_DEVICE = r"auto|cpu|fake|cuda"
+
+
+class Cluster:
+    """Workers on which everything runs while this is open: `compute`, `persist`, `to_zarr`, `iterate`.
+
+    >>> import gpuarray as ga
+    >>> with ga.cluster.Cluster(n_workers=1, dashboard=False) as cluster:  # doctest: +SKIP
+    ...     ga.arange(10.0).sum().compute()
+    array(45.)
+
+    Without a target it starts workers on this machine: one for each GPU where there are any (with dask-cuda), processes
+    that compute on the CPU otherwise. It is open from when it is made until `close`, or the end of a ``with`` block;
+    of several, runs go to the one opened last. What was persisted on it is lost when it closes.
+
+    Parameters
+    ----------
+    target : a scheduler's address (``"tls://10.0.0.5:8786"``), a `distributed.Client`, or any of dask's cluster objects
+        (`LocalCluster`, `SSHCluster`, `SLURMCluster`, `KubeCluster`); they are not closed with this one. None: start
+        workers here
+    scheduler_file : the file that ``gpuarray cluster scheduler --scheduler-file`` writes, in place of an address
+    n_workers, threads_per_worker : of the workers that are started here
+    device : ``"auto"``, ``"cpu"`` or ``"cuda"``
+    device_memory, host_memory : bytes that one worker may hold, such as ``"8 GiB"``; None: what its GPU has, and 60 %
+        of its share of the machine
+    spill_directory : where a worker's chunks go that fit in neither; None: the machine's temporary folder
+    dashboard : False, or where dask's dashboard listens; True: ``127.0.0.1:8787``
+    security : ``"auto"``: none on this machine, TLS beyond it; a `distributed.Security`; or False, for a network that
+        you trust
+    host : where workers that are started here listen; TLS with temporary credentials if that is not this machine alone
+    timeout : seconds that anything on the network may take
+    retries : how often a task is tried again whose worker died under it
+    **options : for `LocalCluster` or `LocalCUDACluster`, where workers are started here
+
+    Raises
+    ------
+    ClusterError
+        if the scheduler cannot be reached in time, has no workers, or they do not match this process.
+    ConfigError
+        if an argument makes no sense.
+    """
+
+    def __init__(
+        self,
+        target: Any = None,
+        *,
+        scheduler_file: str | os.PathLike[str] | None = None,
+        n_workers: int | None = None,
+        threads_per_worker: int | None = None,
+        device: str = "auto",
+        device_memory: Any = None,
+        host_memory: Any = None,
+        spill_directory: str | os.PathLike[str] | None = None,
+        dashboard: bool | str = True,
+        security: Any = "auto",
+        host: str = LOOPBACK,
+        timeout: float = 30.0,
+        retries: int = 3,
+        **options: Any,
+    ) -> None:
+        import_distributed()
+        if target is not None and scheduler_file is not None:
+            raise ConfigError("both a target and a scheduler_file are given; give one")
+        checked_timeout = seconds(timeout, "timeout")
+        tries = whole(retries, "retries", 0)
+        limits = Limits(
+            checked_device(device),
+            parse_bytes(device_memory, "device_memory"),
+            parse_bytes(host_memory, "host_memory"),
+            None if spill_directory is None else os.path.abspath(os.fspath(spill_directory)),
+        )
+        local = target is None and scheduler_file is None
+        started = {"n_workers": n_workers, "threads_per_worker": threads_per_worker, **options}
+        if not local and any(value is not None for value in started.values()):
+            names = ", ".join(name for name, value in started.items() if value is not None)
+            raise ConfigError(f"{names}: these are for workers that are started here, and a target is given")
+        self._closing = contextlib.ExitStack()
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._closing.close)
+            if local:
+                limits = self._start(limits, n_workers, threads_per_worker, dashboard, security, host, options)
+            else:
+                self._connect(target, scheduler_file, security, checked_timeout)
+            from gpuarray.cluster.distributed import DistributedExecutor
+
+            self.executor = DistributedExecutor(self.client, limits, timeout=checked_timeout, retries=tries)
+            self._closing.callback(self.executor.close)
+            undo.pop_all()
+        active.enter(self)
+        self._finalizer = weakref.finalize(self, self._closing.close)
+        self._closed = False
+
+    # Opening
+
+    def _start(
+        self,
+        limits: Limits,
+        n_workers: int | None,
+        threads_per_worker: int | None,
+        dashboard: bool | str,
+        security: Any,
+        host: str,
+        options: dict[str, Any],
+    ) -> Limits:
+        """Workers on this machine."""
+        import tempfile
+
+        from distributed import Client, LocalCluster
+
+        from gpuarray.kernels import cache
+
+        threads = None if threads_per_worker is None else whole(threads_per_worker, "threads_per_worker", 1)
+        kind, number = LocalCluster, None if n_workers is None else whole(n_workers, "n_workers", 1)
+        gpus = gpu_count() if limits.device in ("auto", "cuda") else 0
+        if limits.device == "cuda" and not gpus:
+            raise ConfigError('device="cuda": this machine has no GPU that can be used; leave it out, or write "cpu"')
+        if gpus:
+            if number is not None and number > gpus:
+                raise ConfigError(f"n_workers={number}: there is one worker for each GPU, and {gpus} of them")
+            kind, number, threads = cuda_cluster(), number or gpus, threads or 1
+            options = {"device_memory_limit": 0, **options}
+            limits = with_values(limits, device="cuda")
+        elif number is None:
+            number = max(1, available_threads() // (threads or max(1, available_threads() // 4)))
+        threads = threads or max(1, available_threads() // number)
+        if limits.host_memory is None:
+            limits = with_values(limits, host_memory=max(1, int(HOST_FRACTION * available_memory() / number)))
+        if limits.spill_directory is None:
+            limits = with_values(limits, spill_directory=tempfile.gettempdir())
+        limits = with_values(limits, cache_directory=str(cache.folder()))
+        arguments = {
+            "n_workers": number,
+            "threads_per_worker": threads,
+            "host": host,
+            "dashboard_address": dashboard_address(dashboard),
+            # the memory is ours: dask is to spill nothing, to pause nobody and to end no worker for it
+            "memory_limit": 0,
+            "security": local_security(security, host),
+            **options,
+        }
+        try:
+            self.cluster = self._closing.enter_context(kind(**arguments))
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            raise ClusterError(f"workers could not be started here: {type(error).__name__}: {error}") from error
+        self.client = self._closing.enter_context(Client(self.cluster, set_as_default=False))
+        return limits
+
+    def _connect(self, target: Any, scheduler_file: Any, security: Any, timeout: float) -> None:
+        """A scheduler that is there."""
+        from distributed import Client
+        from distributed.deploy.cluster import Cluster as DaskCluster
+
+        self.cluster = None
+        if isinstance(target, Client):
+            if target.asynchronous:
+                raise ConfigError("an asynchronous Client cannot be used: runs wait for results; make one without it")
+            if target.status != "running":
+                raise ClusterError(f"the Client is {target.status!r}; make a new one")
+            self.client = target
+            return
+        if isinstance(target, DaskCluster):
+            self.cluster = target
+            self.client = self._closing.enter_context(Client(target, timeout=timeout, set_as_default=False))
+            return
+        address = read_scheduler_file(scheduler_file) if scheduler_file is not None else target
+        address = checked_address(address)
+        credentials = connection_security(security, address)
+        try:
+            client = Client(address, timeout=timeout, security=credentials, set_as_default=False)
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            raise ClusterError(
+                f"no scheduler answers at {address} within {timeout:g} s ({type(error).__name__}: {error}). See that "
+                "it runs, that the address is right, and that both use TLS with the same credentials or neither does"
+            ) from error
+        self.client = self._closing.enter_context(client)
+
+    # Use
+
+    @property
+    def dashboard_link(self) -> str | None:
+        """Where dask's dashboard is, or None where there is none."""
+        try:
+            link: str | None = self.client.dashboard_link
+        except (KeyError, AttributeError):
+            return None
+        return link
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """The addresses of the workers that are alive."""
+        return tuple(self.executor.link.workers())
+
+    def statistics(self) -> dict[str, dict[str, Any]]:
+        """By worker: bytes held and limits of every tier, bytes that came from other workers and went to them."""
+        return self.executor.statistics()
+
+    def close(self) -> None:
+        """End it: runs go where they went before, workers that were started here stop. Harmless the second time."""
+        if not self._closed:
+            self._closed = True
+            active.leave(self)
+            self._finalizer()
+
+    def __enter__(self) -> Cluster:
+        if self._closed:
+            raise ClusterError("this Cluster is closed; make a new one")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return "<Cluster: closed>"
+        executor = self.executor
+        return (
+            f"<Cluster: {len(executor.hands)} workers of {executor.threads_each} threads, "
+            f"{format_bytes(executor.limit)} each, at {executor.link.address}>"
+        )
+
+
+def with_values(limits: Limits, **values: Any) -> Limits:
+    import dataclasses
+
+    return dataclasses.replace(limits, **values)
+
+
+def import_distributed() -> None:
+    """Raise ClusterError where dask.distributed is missing."""
+    try:
+        import distributed  # noqa: F401
+    except ImportError as error:
+        raise ClusterError(
+            f"a cluster needs dask.distributed, which cannot be imported ({error}); install 'gpuarray-engine[cluster]'"
+        ) from error
+
+
+# Arguments
+
+
+def whole(value: object, name: str, least: int) -> int:
+    """A whole number of at least `least`, or ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ConfigError(f"{name}={value!r} must be a whole number of {least} or more")
+    return int(value)
+
+
+def seconds(value: object, name: str) -> float:
+    """A time, or ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < 1e7:
+        raise ConfigError(f"{name}={value!r} must be a positive number of seconds")
+    return float(value)
+
+
+def checked_device(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(_DEVICE, value):
+        raise ConfigError(f'device={value!r} is no device of workers; write "auto", "cpu" or "cuda" (one GPU for each)')
+    return value
+
+
+def checked_address(value: object) -> str:
+    """A scheduler's address with its protocol, or ConfigError."""
+    pattern = r"(?:(tcp|tls|ucx|ucxx|ws|wss|inproc)://)?[\w.\-\[\]:%/]+"
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise ConfigError(
+            f"{value!r} is no address of a scheduler, no Client and no cluster of dask's; an address looks like "
+            '"tls://10.0.0.5:8786" or "127.0.0.1:8786"'
+        )
+    if "://" not in value:
+        value = f"tcp://{value}"
+    if not value.startswith("inproc") and not re.search(r":[0-9]{1,5}$", value):
+        raise ConfigError(f"the address {value!r} has no port; write one, such as {value}:8786")
+    return value
+
+
+def read_scheduler_file(path: Any) -> str:
+    """The address in a scheduler file."""
+    try:
+        found = json.loads(Path(path).read_text())
+        address = found["address"]
+    except FileNotFoundError:
+        raise ClusterError(f"there is no scheduler file {path}; is the scheduler running?") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ClusterError(f"{path} is no scheduler file ({type(error).__name__}: {error})") from error
+    return checked_address(address)
+
+
+def dashboard_address(dashboard: bool | str) -> str | None:
+    """Where the dashboard listens: dask's own default is every interface."""
+    if dashboard is False:
+        return None
+    if dashboard is True:
+        return f"{LOOPBACK}:8787"
+    return f"{LOOPBACK}{dashboard}" if dashboard.startswith(":") else dashboard
+
+
+# Security
+
+
+def on_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address.
+
+    >>> on_loopback("127.0.0.1"), on_loopback("localhost"), on_loopback("0.0.0.0"), on_loopback("10.0.0.5")
+    (True, True, False, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def local_security(security: Any, host: str) -> Any:
+    """What workers that are started here talk with."""
+    if security == "auto":
+        return None if on_loopback(host) else temporary()
+    return None if security is False else security
+
+
+def temporary() -> Any:
+    """Credentials that exist only in memory."""
+    from distributed import Security
+
+    try:
+        return Security.temporary()
+    except ImportError as error:
+        raise ConfigError(
+            f"TLS with temporary credentials needs the package cryptography ({error}): install it, pass security= with "
+            "credentials of your own, or security=False on a network that you trust"
+        ) from error
+
+
+def connection_security(security: Any, address: str) -> Any:
+    """What to connect to a scheduler with. Raises ConfigError for one beyond this machine that is not encrypted."""
+    protocol, _, rest = address.partition("://")
+    host = rest.rsplit(":", 1)[0]
+    if security is False:
+        return None
+    if security != "auto":
+        return security
+    if protocol in ("tcp", "ws", "ucx", "ucxx") and not on_loopback(host):
+        raise ConfigError(
+            f"{address} is not encrypted, and whoever reads along or gets in between can run code on the workers. Use "
+            "tls:// with security=distributed.Security(...), or pass security=False on a network that you trust"
+        )
+    if protocol in ("tls", "wss"):
+        from distributed import Security
+
+        found = Security()  # from dask's configuration
+        if not found.tls_ca_file:
+            raise ConfigError(
+                f"{address} needs credentials: pass security=distributed.Security(tls_ca_file=..., "
+                "tls_client_cert=..., tls_client_key=..., require_encryption=True), or set distributed.comm.tls in "
+                "dask's configuration"
+            )
+        return found
+    return None
+
+
+# GPUs
+
+
+def gpu_count() -> int:
+    """The GPUs that workers could use: none without CuPy, a driver and dask-cuda."""
+    try:
+        import cupy
+
+        return int(cupy.cuda.runtime.getDeviceCount()) if cupy.cuda.is_available() else 0
+    except Exception:  # a driver that is broken is no GPU
+        return 0
+
+
+def cuda_cluster() -> Any:
+    """dask-cuda's cluster: one worker for each GPU, on the cores next to it."""
+    try:
+        from dask_cuda import LocalCUDACluster
+    except Exception as error:  # it asks the driver when it is imported
+        raise ClusterError(
+            f"one worker for each GPU needs dask-cuda, which cannot be imported ({error}); install "
+            "'gpuarray-engine[cluster-cuda12]' or [cluster-cuda13], or pass device=\"cpu\""
+        ) from error
+    return LocalCUDACluster

@@ -1,0 +1,128 @@
+"""The store of a worker, put into dask's worker: how it is started, asked and told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+from distributed import WorkerPlugin
+from distributed.protocol import to_serialize
+from distributed.utils import sync
+
+from gpuarray.cluster import worker as workers
+from gpuarray.cluster.task import Chunk, Key, Part
+
+logger = logging.getLogger("gpuarray")
+
+_TOGETHER = 8
+"""Slabs asked for at once by one task."""
+
+
+class StorePlugin(WorkerPlugin):
+    """Gives every worker of a cluster a `Store`, those that join later too.
+
+    Parameters
+    ----------
+    name : of the cluster context; several can share the workers
+    limits : of each worker
+    timeout : seconds that another worker may take to answer
+    """
+
+    idempotent = True
+
+    def __init__(self, name: str, limits: workers.Limits, timeout: float) -> None:
+        self.name, self.limits, self.timeout = name, limits, timeout
+        self.store: Any = None
+
+    def setup(self, worker: Any) -> None:
+        self.worker = worker
+        # dask's limit for a worker is its share of the machine, by its number of threads
+        share = workers.host_share(worker.memory_manager.memory_limit, worker.state.nthreads)
+        self.store = workers.Store(self.limits, share, worker.state.nthreads, self._ask)
+        worker.handlers[self.name] = self._answer
+
+    def teardown(self, worker: Any) -> None:
+        worker.handlers.pop(self.name, None)
+        if self.store is not None:
+            for name in tuple(self.store._runs):
+                self.store.close(name)
+            self.store = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"name": self.name, "limits": self.limits, "timeout": self.timeout, "store": None}
+
+    # Other workers
+
+    def _ask(self, wanted: Mapping[Key, tuple[str, str, Part]]) -> dict[Key, Chunk | None]:
+        """Parts of chunks from the workers that have them; None for those that cannot be had. Called by tasks."""
+        found: dict[Key, Chunk | None] = sync(self.worker.loop, self._gather, wanted)
+        return found
+
+    async def _gather(self, wanted: Mapping[Key, tuple[str, str, Part]]) -> dict[Key, Chunk | None]:
+        limit = asyncio.Semaphore(_TOGETHER)
+
+        async def one(run: str, address: str, key: Key, part: Part) -> Chunk | None:
+            async with limit:
+                try:
+                    call = getattr(self.worker.rpc(address), self.name)
+                    reply = await asyncio.wait_for(
+                        call(what="part", run=run, key=key, box=part.box), timeout=self.timeout
+                    )
+                except (TimeoutError, OSError) as error:
+                    logger.info("chunk %s is not to be had from %s: %r", key, address, error)
+                    return None
+            return tuple(reply["arrays"]) if reply["status"] == "OK" else None
+
+        found = await asyncio.gather(*(one(run, at, key, part) for key, (run, at, part) in wanted.items()))
+        return dict(zip(wanted, found, strict=True))
+
+    async def _answer(self, what: str, **message: Any) -> dict[str, Any]:
+        """Do what a client or another worker asks for, off the event loop."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(workers.HANDLERS, lambda: self._do(what, **message))
+        except KeyError as error:
+            return {"status": "gone", "key": repr(error)}
+        except Exception as error:
+            return {"status": "error", "error": _pickled(error)}
+
+    def _do(self, what: str, **message: Any) -> dict[str, Any]:
+        store = self.store
+        if what == "part":
+            arrays = store.part(message["run"], tuple(message["key"]), message["box"])
+            return {"status": "OK", "arrays": [to_serialize(a) for a in arrays]}
+        if what == "results":
+            found = store.results(message["run"], tuple(message["key"]))
+            return {
+                "status": "OK",
+                "results": [
+                    (sink, [(r.start, r.stop, r.step) for r in region], to_serialize(chunk[0]))
+                    for sink, region, chunk in found
+                ],
+            }
+        if what == "put":
+            store.put(message["run"], tuple(message["key"]), tuple(message["arrays"]))
+        elif what == "open":
+            store.open(message["run"], message["plan"])
+        elif what == "close":
+            for run in message["runs"]:
+                store.close(run)
+        elif what == "facts":
+            return {"status": "OK", **store.facts()}
+        elif what == "statistics":
+            return {"status": "OK", **store.statistics()}
+        else:
+            raise ValueError(f"there is nothing called {what!r} to do")
+        return {"status": "OK"}
+
+
+def _pickled(error: Exception) -> bytes:
+    try:
+        data = pickle.dumps(error)
+        pickle.loads(data)
+    except Exception:
+        return pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+    return data

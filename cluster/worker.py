@@ -1,0 +1,463 @@
+"""What runs on a worker: its chunks, within its limits of memory, and the tasks that it is told to perform.
+
+Chunks live in the `MemoryManager` of the worker and never become results of dask's: it moves no bytes, and its limits
+of memory have nothing to look at. What a task reads of other workers' chunks is asked of them, as slabs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gpuarray.cluster.allocator import return_freed_memory
+from gpuarray.cluster.events import Events, Moved
+from gpuarray.cluster.host import available_memory, available_threads
+from gpuarray.cluster.ledger import Ticket
+from gpuarray.cluster.memory import MemoryManager
+from gpuarray.cluster.running import Cancelled, Running
+from gpuarray.cluster.shipping import Returned, loads
+from gpuarray.cluster.slabs import cut, placed
+from gpuarray.cluster.task import Chunk, Given, Key, Part, Portable, Result, StageInfo, Task, Write
+from gpuarray.cluster.window import Node
+from gpuarray.kernels.errors import ClusterError
+
+HOST_FRACTION = 0.6
+"""Of a worker's share of the memory, the part that chunks and tasks may take where no limit is given."""
+CACHE_FRACTION, CACHE_MOST = 1 / 32, 64 << 20
+"""Of the limit, the part that copies of other workers' small chunks may take; and the most of it."""
+
+
+class Unfinished(Exception):
+    """An order was not carried out to its end: some chunks are not where the client thought they were.
+
+    Its arguments are how many tasks were done, the runs that this worker does not know, and the chunks that it could
+    not get as (run, key) pairs.
+    """
+
+    def __init__(self, done: int, unknown: tuple[str, ...], lost: tuple[tuple[str, Key], ...]) -> None:
+        super().__init__(done, unknown, lost)
+        self.done, self.unknown, self.lost = done, unknown, lost
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One task of an order."""
+
+    run: str
+    task: Key
+    sources: Mapping[Key, tuple[str, str, bool]]
+    """For each input: the run that made it, the worker that has it, and whether other tasks read it too."""
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Tasks for one worker, one after the other."""
+
+    store: str
+    items: tuple[Item, ...]
+    drops: tuple[tuple[str, Key], ...] = ()
+    """Chunks that nobody needs any more."""
+
+
+def perform(order: Order) -> None:
+    """Carry out an order; what dask runs as a task."""
+    from distributed import get_worker
+
+    store: Store = get_worker().plugins[order.store].store
+    store.perform(order)
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A plan of which this worker performs some tasks."""
+
+    number: int
+    portable: Portable
+    running: Running
+    held: set[Key] = field(default_factory=set)
+    results: dict[Key, list[tuple[int, tuple[range, ...], Key]]] = field(default_factory=dict)
+    """By task, what it hands to sinks of the client: sink, region, and the key under which the array is held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How a store is set up. None: worked out on the worker."""
+
+    device: str = "auto"
+    device_memory: int | None = None
+    host_memory: int | None = None
+    spill_directory: str | None = None
+    cache_directory: str | None = None
+
+
+class Store:
+    """The chunks of a worker and its tasks.
+
+    Parameters
+    ----------
+    limits : of memory
+    share : bytes of host memory that are this worker's part of the machine, where `limits` does not say
+    threads : how many tasks it performs at once
+    peers : how it asks other workers for slabs
+    """
+
+    def __init__(self, limits: Limits, share: int, threads: int, peers: Any) -> None:
+        from gpuarray.kernels import cache
+
+        if limits.cache_directory is not None:
+            cache.set_folder(limits.cache_directory)
+        return_freed_memory()
+        self.backend = backend_for(limits.device, limits.device_memory)
+        host = limits.host_memory or max(1, int(HOST_FRACTION * share))
+        self.events = Events()
+        device = None if self.backend.name == "numpy" else limits.device_memory or host
+        self.memory = MemoryManager(self.backend, host, limits.spill_directory, device, self.events)
+        self.threads, self.peers = threads, peers
+        self._number = self.memory.open_run()
+        self._cache = Cache(min(CACHE_MOST, int(host * CACHE_FRACTION)))
+        self.memory.reserve(self._number, self._cache.most)
+        self.host_limit = host - self._cache.most
+        self.limit = device if self.memory.device and device else self.host_limit
+        self._runs: dict[str, Run] = {}
+        self._opened = 0
+        self._admitting = threading.Lock()
+        self._lock = threading.Lock()
+        self.fetched = self.fetches = self.sent = 0
+        self.moved: deque[Moved] = deque(maxlen=1000)
+
+    def facts(self) -> dict[str, Any]:
+        """What a client plans with."""
+        return {
+            "backend": self.backend.name,
+            "device": self.memory.device,
+            "limit": self.limit,
+            "host_limit": self.host_limit,
+            "threads": self.threads,
+        }
+
+    def statistics(self) -> dict[str, Any]:
+        """Bytes by tier, and over the network."""
+        tiers = {
+            s.name: {"held": s.held, "reserved": s.reserved, "limit": s.limit, "peak": s.peak, "moved_in": s.moved_in}
+            for s in self.memory.states()
+        }
+        return {
+            "tiers": tiers,
+            "fetched": self.fetched,
+            "fetches": self.fetches,
+            "sent": self.sent,
+            "chunks": sum(len(run.held) for run in self._runs.values()),
+        }
+
+    # Runs
+
+    def open(self, name: str, payload: Any) -> None:
+        """Get to know a plan."""
+        if name in self._runs:
+            return
+        portable = loads(payload)
+        with self._lock:
+            self._opened += 1
+            running = WorkerRunning(self.backend, self.memory, Stages(portable.stages), self._number, None)
+            self._runs.setdefault(name, Run(self._opened, portable, running))
+
+    def close(self, name: str) -> None:
+        """Forget a run and all it holds; its tasks stop."""
+        run = self._runs.pop(name, None)
+        if run is None:
+            return
+        run.running.stopped = True
+        self.memory.wake()
+        for key in tuple(run.held):
+            self._drop(run, key)
+
+    def drop(self, keys: Iterable[tuple[str, Key]]) -> None:
+        """Forget chunks."""
+        for name, key in keys:
+            run = self._runs.get(name)
+            if run is not None:
+                self._drop(run, tuple(key))
+
+    def _drop(self, run: Run, key: Key) -> None:
+        with self._lock:
+            if key not in run.held:
+                return
+            run.held.discard(key)
+        self.memory.drop(self._number, (run.number, *key))
+
+    def put(self, name: str, key: Key, chunk: Chunk) -> None:
+        """Hold a chunk that comes from the client."""
+        run = self._runs[name]
+        if key in run.held:
+            return
+        self.memory.put(self._number, (run.number, *key), tuple(map(self.backend.from_host, chunk)))
+        run.held.add(key)
+
+    def part(self, name: str, key: Key, box: Any) -> Chunk:
+        """A part of a chunk, as NumPy arrays. Raises KeyError where the chunk is not here."""
+        run = self._runs[name]
+        if key not in run.held:
+            raise KeyError(key)
+        import numpy as np
+
+        chunk = cut(self.memory.read(self._number, (run.number, *key)), box)
+        arrays = tuple(np.ascontiguousarray(a) for a in chunk)
+        with self._lock:
+            self.sent += sum(a.nbytes for a in arrays)
+        return arrays
+
+    def results(self, name: str, task: Key) -> list[tuple[int, tuple[range, ...], Chunk]]:
+        """Hand over what a task has for the client's sinks: sink, region, array."""
+        run = self._runs[name]
+        handed = []
+        for sink, region, key in run.results.pop(task, ()):
+            handed.append((sink, region, self.part(name, key, None)))
+            self._drop(run, key)
+        return handed
+
+    # Tasks
+
+    def perform(self, order: Order) -> None:
+        """Carry out an order.
+
+        Raises Unfinished where a chunk is not where it should be, and whatever a task raises.
+        """
+        self.drop(order.drops)
+        unknown = {item.run for item in order.items} - set(self._runs)
+        if unknown:
+            raise Unfinished(0, tuple(unknown), ())
+        for done, item in enumerate(order.items):
+            try:
+                self._perform(item)
+            except Gone as error:
+                raise Unfinished(done, (), error.lost) from None
+            except Cancelled:
+                raise ClusterError("the run was cancelled while this task was under way") from None
+
+    def _perform(self, item: Item) -> None:
+        run = self._runs[item.run]
+        task = run.portable.task(item.task)
+        parts = run.portable.parts(task)
+        names: dict[Key, Key] = {}
+        elsewhere: dict[Key, tuple[str, str, bool, Part]] = {}
+        for key in task.inputs:
+            source, worker, shared = item.sources[key]
+            holder = self._runs.get(source)
+            if holder is not None and key in holder.held:
+                names[key] = (holder.number, *key)
+            else:
+                elsewhere[key] = (source, worker, shared, parts.get(key, Part(None, 0)))
+        work = Fed(self, run, task, names, elsewhere, item)
+        fed = replace(
+            task,
+            inputs=tuple(names.values()),
+            outputs=tuple(((run.number, *key), nbytes) for key, nbytes in task.outputs),
+            load_nbytes=task.load_nbytes + sum(part.nbytes for *_, part in elsewhere.values()),
+            work=work,
+        )
+        node = Node(fed, item.position, 0)
+        try:
+            with self._admitting:
+                try:
+                    ticket = run.running.admit(node)
+                except KeyError:  # dropped by the order of another thread meanwhile
+                    raise Gone(tuple((item.run, key) for key in task.inputs)) from None
+            if ticket is None:
+                raise Cancelled
+            work.ticket = ticket
+            try:
+                run.running.perform(node, ticket, contextlib.nullcontext(), lambda keys: None)
+            finally:
+                self.memory.release(ticket)
+        except Gone:
+            raise
+        except Exception as error:
+            run.running.explain(error, task)
+            raise
+        run.held.update(key for key, _ in task.outputs)
+
+    def fetch(self, wanted: Mapping[Key, tuple[str, str, bool, Part]]) -> dict[Key, Chunk]:
+        """Parts of other workers' chunks. Raises Gone where one cannot be had."""
+        found: dict[Key, Chunk] = {}
+        ask: dict[Key, tuple[str, str, Part]] = {}
+        for key, (source, worker, _, part) in wanted.items():
+            cached = self._cache.get((source, key)) if part.box is None else None
+            if cached is not None:
+                found[key] = cached
+            else:
+                ask[key] = (source, worker, part)
+        if ask:
+            got = self.peers(ask)
+            lost = tuple((ask[key][0], key) for key in ask if got.get(key) is None)
+            if lost:
+                raise Gone(lost)
+            for key, arrays in got.items():
+                found[key] = arrays
+                nbytes = sum(a.nbytes for a in arrays)
+                with self._lock:
+                    self.fetches += 1
+                    self.fetched += nbytes
+                if wanted[key][2] and wanted[key][3].box is None:
+                    self._cache.put((wanted[key][0], key), arrays, nbytes)
+        return found
+
+
+class Gone(Exception):
+    """Chunks that cannot be had, as (run, key) pairs."""
+
+    def __init__(self, lost: tuple[tuple[str, Key], ...]) -> None:
+        super().__init__(lost)
+        self.lost = lost
+
+
+class Cache:
+    """Copies of other workers' small chunks that several tasks read; the one used longest ago goes first."""
+
+    def __init__(self, most: int) -> None:
+        self.most = max(1, most)
+        self._held: OrderedDict[Any, tuple[Chunk, int]] = OrderedDict()
+        self._nbytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Any) -> Chunk | None:
+        with self._lock:
+            if key not in self._held:
+                return None
+            self._held.move_to_end(key)
+            return self._held[key][0]
+
+    def put(self, key: Any, chunk: Chunk, nbytes: int) -> None:
+        if nbytes > self.most // 4:
+            return
+        with self._lock:
+            if key in self._held:
+                return
+            self._held[key] = chunk, nbytes
+            self._nbytes += nbytes
+            while self._nbytes > self.most:
+                _, (_, less) = self._held.popitem(last=False)
+                self._nbytes -= less
+
+
+class Stages:
+    """What a `Running` asks of a plan, on a worker: who reads what, the client knows."""
+
+    def __init__(self, stages: tuple[StageInfo, ...]) -> None:
+        self.stages = stages
+        self.kept: tuple[Key, ...] = ()
+        self.given: Mapping[int, Given] = {}
+        self.reserved_nbytes = 0
+
+    def tasks(self) -> Iterator[Task]:
+        return iter(())
+
+    def readers(self, key: Key) -> int:
+        return 1
+
+    def portable(self) -> Portable:
+        raise NotImplementedError
+
+
+class WorkerRunning(Running):
+    """A run on a worker. A task that is done again keeps what is there of its chunks: it has the same bits."""
+
+    def _keep(self, task: Task, result: Result, ticket: Ticket, loaded: Any) -> None:
+        there = {key for key, _ in task.outputs if self.memory.holds(self.number, key)}
+        if there:
+            task = replace(task, outputs=tuple(out for out in task.outputs if out[0] not in there))
+            result = Result({k: v for k, v in result.kept.items() if k not in there}, result.writes)
+        super()._keep(task, result, ticket, loaded)
+
+
+class Fed:
+    """A task's work, given its inputs from here and from other workers under the names that it knows."""
+
+    def __init__(
+        self,
+        store: Store,
+        run: Run,
+        task: Task,
+        names: Mapping[Key, Key],
+        elsewhere: Mapping[Key, tuple[str, str, bool, Part]],
+        item: Item,
+    ) -> None:
+        self._store, self._run, self._task, self._names, self._elsewhere = store, run, task, names, elsewhere
+        self._item = item
+        self.ticket: Ticket | None = None
+
+    def load(self) -> Any:
+        slabs = self._store.fetch(self._elsewhere) if self._elsewhere else {}
+        return _Loaded(slabs, self._task.work.load())
+
+    def run(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> Result:
+        known = {key: chunks[name] for key, name in self._names.items()}
+        for key, arrays in loaded.slabs.items():
+            known[key] = placed(tuple(map(backend.from_host, arrays)), self._elsewhere[key][3].box)
+        result = self._task.work.run(backend, loaded.inner, known)
+        number = self._run.number
+        return Result({(number, *key): chunk for key, chunk in result.kept.items()}, result.writes)
+
+    def store(self, backend: Any, result: Result) -> None:
+        back = [w for w in result.writes if isinstance(w.sink, Returned)]
+        self._task.work.store(backend, Result({}, tuple(w for w in result.writes if w not in back)))
+        if back:
+            self._send_back(back)
+
+    def _send_back(self, writes: list[Write]) -> None:
+        """Hold what goes to sinks of the client until it asks."""
+        store, run = self._store, self._run
+        stage, number = self._task.key
+        found: list[tuple[int, tuple[range, ...], Key]] = []
+        for n, write in enumerate(writes):
+            key = (stage, -1 - n, number)
+            store._drop(run, key)  # of an earlier try
+            nbytes = store.backend.nbytes(write.array)
+            ticket = self.ticket
+            assert ticket is not None  # the task is under way
+            if ticket.reserved.get(0, 0) >= nbytes:
+                store.memory.put(store._number, (run.number, *key), (write.array,), ticket)
+            else:  # more than the plan has counted: it must not wait for itself
+                own = store.memory.admit(store._number, (), work=nbytes, overdraw=True)
+                assert own is not None  # nothing cancels it
+                try:
+                    store.memory.put(store._number, (run.number, *key), (write.array,), own)
+                finally:
+                    store.memory.release(own)
+            run.held.add(key)
+            found.append((write.sink.number, write.region, key))
+        run.results[self._task.key] = found
+
+
+@dataclass(slots=True)
+class _Loaded:
+    slabs: dict[Key, Chunk]
+    inner: Any
+
+
+def backend_for(device: str, memory: int | None) -> Any:
+    """The backend that a worker computes with; ``"auto"`` is a GPU where there is one."""
+    from gpuarray.kernels import backends
+
+    if device == "fake":
+        from gpuarray.kernels.backends.fake import Fake
+
+        return Fake(limit=memory)
+    if device.startswith("cuda"):
+        return backends.get("cupy")
+    return backends.get("numpy")
+
+
+def host_share(memory_limit: int | None, threads: int) -> int:
+    """Bytes of host memory that are a worker's part of its machine: dask's limit for it, or by its threads."""
+    free = available_memory()
+    return min(free, memory_limit) if memory_limit else max(1, int(free * min(1.0, threads / available_threads())))
+
+
+HANDLERS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="gpuarray-serve")
+"""Answer other workers: off the event loop, for a chunk may have to be read from disk."""
