@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gpuarray.kernels.residency import owner, used_before
 from gpuarray.kernels.stencils import code, stream
 from gpuarray.kernels.stencils.boxes import Box
 from gpuarray.kernels.stencils.margins import elements
@@ -24,11 +25,15 @@ from gpuarray.kernels.stencils.rings import Array, Domain, Rings
 Placed = tuple[Array, tuple[int, ...]]
 """An array, and the position of its first element."""
 
-STREAMED = 1 << 40
-"""Bytes from which on results are written past the caches. That saves a fifth in memory that was used before, but costs
-half as much again in memory that the system has just zeroed, and so has in the caches; results lie there as a rule.
-"""
+STREAMED = 96 << 20
+"""Bytes of the array that a result is part of, from which on it is written past the caches, if its memory was used
+before (see `gpuarray.kernels.residency`): more than a chunk, which will be read again soon."""
 _NEVER = 1 << 60
+
+
+def passes_caches(result: Array) -> bool:
+    """Whether to write a result past the caches."""
+    return owner(result).nbytes >= STREAMED and used_before(result)
 
 
 class Tile:
@@ -196,7 +201,7 @@ class Tile:
             self._output(row, j, base, _address(table), array.strides[1:-1])
             row[words.output(j) + words.ndim] = 0
         whole = all(p % a.itemsize == 0 for a, _ in results for p in (_address(a), *a.strides))
-        row[words.streamed] = whole and sum(a.nbytes for a, _ in results) >= STREAMED
+        row[words.streamed] = whole and all(passes_caches(a) for a, _ in results)
 
     def _output(self, row: Array, j: int, base: int, table: int, strides: Sequence[int]) -> None:
         at = self.domain.words.output(j)

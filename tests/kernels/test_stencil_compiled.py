@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import mmap
+import sys
 import threading
 import tracemalloc
 from dataclasses import replace
@@ -108,7 +110,7 @@ def test_its_own_plans(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ["complex", "2d"])
 @pytest.mark.parametrize("shift", [0, 4, 8, 3])
 def test_results_are_streamed_to_any_address(name: str, shift: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tile, "STREAMED", 0)
+    monkeypatch.setattr(tile, "passes_caches", lambda result: True)
     stencil, rng = stencil_of(name), np.random.default_rng(shift)
     for width in (1, 7, 1030):
         case = data(rng, stencil, draw_edges(rng, stencil), (5, width), 1)
@@ -121,6 +123,17 @@ def test_results_are_streamed_to_any_address(name: str, shift: int, monkeypatch:
         assert_same_bits(np.array(got), interpreted(case)[0])
         assert (rows[:, :4].copy().view(np.uint8) == 0x77).all()
         assert (rows[:, 4 + width :].copy().view(np.uint8) == 0x77).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for pages")
+def test_large_results_in_memory_that_was_used_pass_the_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tile, "STREAMED", 1 << 20)
+    fresh = np.frombuffer(mmap.mmap(-1, 1 << 22), np.uint8)
+    assert not tile.passes_caches(fresh)
+    fresh[: 1 << 21] = 1
+    assert not tile.passes_caches(fresh)
+    assert tile.passes_caches(fresh[: 1 << 21])
+    assert not tile.passes_caches(fresh[: 1 << 10].copy())
 
 
 def test_steps_may_be_cut_anywhere() -> None:
