@@ -51,6 +51,9 @@ class Node(metaclass=Interned):
     """Neighbouring regions of the result need the same elements of an input."""
     costly: ClassVar[bool] = False
     """Computing it twice costs more than keeping it."""
+    together: ClassVar[bool] = False
+    """All that read it are computed by the same tasks, which compute it once."""
+
     args: tuple[Any, ...]
     shape: Shape
     dtype: np.dtype[Any]

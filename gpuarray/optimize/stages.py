@@ -60,7 +60,8 @@ def kept(*roots: Node) -> Kept:
     for node in order:
         own = HEAVY if node.costly else 0 if is_leaf(node) or isinstance(node, Select) else node.cost()
         work[node] = min(HEAVY, own + sum(work[i] for i in dict.fromkeys(node.inputs)))
-        again = (readers[node] + (node in asked) > 1 and node not in whole) or node in reread
+        several = readers[node] + (node in asked) > 1 and node not in whole and not node.together
+        again = several or node in reread
         if not node.inline or (again and work[node] > LIGHT) or (node in spread and work[node]):
             bounds.add(node)
             work[node] = 0
@@ -142,6 +143,8 @@ def groups(*roots: Node) -> tuple[list[Group], frozenset[Node]]:
         alike: object = place if place.data and shares(node) else (place.level, node)
         if isinstance(node, Strip):
             alike = place.level, node.inputs[0], "strips"
+        elif node.inputs and node.inputs[0].together:
+            alike = place.level, node.inputs[0], domain(node)
         made.setdefault(alike, []).append(node)
     together = [Group(found[nodes[0]].level, tuple(nodes)) for nodes in made.values()]
     return sorted(together, key=lambda g: g.level), keep.bounds

@@ -18,6 +18,7 @@ from gpuarray.graph.overlap import Windows
 from gpuarray.graph.routine import Strip
 from gpuarray.graph.scan import Scan
 from gpuarray.graph.select import VIEW, Select
+from gpuarray.graph.sorting import Runs
 from gpuarray.graph.stencil import Part, Sweep
 
 Value = tuple[Node, Region]
@@ -178,6 +179,8 @@ def is_view(node: Node, inputs: tuple[Value, ...]) -> bool:
     """Whether a node's result is a view of its input, and takes no memory."""
     if isinstance(node, Concat):
         return sum(bool(size_of(r)) for _, r in inputs) == 1
+    if isinstance(node, Runs):
+        return node.in_place
     return isinstance(node, (Rechunk, Const, Part, Windows, Strip)) or (isinstance(node, Select) and node.label == VIEW)
 
 

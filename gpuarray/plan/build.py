@@ -19,6 +19,7 @@ from gpuarray.kernels.errors import MemoryLimitError
 from gpuarray.optimize import optimize
 from gpuarray.optimize.fuse import Policy, fuse
 from gpuarray.optimize.stages import domain, groups, substitute
+from gpuarray.plan import sorts
 from gpuarray.plan.block import Block, BlockWork, Needs, Value, expand, needs
 from gpuarray.plan.elsewhere import Elsewhere
 from gpuarray.plan.portable import PortablePlan
@@ -218,7 +219,7 @@ def build(
     together = threads if elsewhere is None else elsewhere.threads
     device = None if host is None else host - reserved
     budget = Budget(hard, max(1, hard // (together + 2)), threads, device, elsewhere is None)
-    optimized = optimize(*roots)
+    optimized = sorts.split(optimize(*roots), budget)
     for caution in range(CAUTION if any(isinstance(n, Sweep) for n in toposort(*optimized)) else 0):
         try:
             return planned(split(optimized, budget, policy, caution), sinks, budget, policy, reserved, elsewhere)

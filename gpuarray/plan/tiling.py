@@ -24,6 +24,7 @@ from gpuarray.graph.reduce import Partial
 from gpuarray.graph.routine import Strip
 from gpuarray.graph.scatter import Compress, Scatter
 from gpuarray.graph.select import TAKE
+from gpuarray.graph.sorting import Piece, Runs
 from gpuarray.graph.stencil import Sweep
 from gpuarray.graph.tails import Tail
 from gpuarray.plan import refusals
@@ -39,6 +40,8 @@ MOST = 10_000
 """Tasks that are looked at one by one before a run."""
 UNEVEN = (Concat, Reshape, Compress, Scatter)
 """Nodes whose inputs' regions are not the same size everywhere; so are views through index arrays."""
+BY_THEMSELVES = (MapBlocks, Tail, Runs, Piece)
+"""Nodes whose tasks are the chunks of their result."""
 PER_THREAD = 4
 """Tasks per thread that work is split into where it is large enough, so that threads finish together."""
 FEWER = 2
@@ -119,7 +122,7 @@ def tile(nodes: Sequence[Node], hint: Chunks, units: Sequence[Chunks], budget: B
 
 def cut_by_itself(node: Node) -> bool:
     """Whether the tasks of a stage are the chunks of its result, which are not the planner's to choose."""
-    return isinstance(node, (MapBlocks, Tail)) or (isinstance(node, Sweep) and node.visit.cut is not None)
+    return isinstance(node, BY_THEMSELVES) or (isinstance(node, Sweep) and node.visit.cut is not None)
 
 
 def check_size(nodes: Sequence[Node], grid: Chunks, budget: Budget) -> None:

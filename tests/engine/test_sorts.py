@@ -1,0 +1,150 @@
+"""External sorts: against NumPy, under limits that rows do not fit, in the memory that was declared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpuarray as ga
+from engine.serial import Serial
+from gpuarray.graph.sorting import Piece, Sort
+from gpuarray.kernels.backends.fake import Fake
+from gpuarray.plan import sorts
+from gpuarray.plan.build import build
+from gpuarray.plan.tiling import Budget
+from gpuarray.run import ArraySink
+
+KIB, MIB = 2**10, 2**20
+
+
+def sorted_in(x: ga.NDArray, limit: int, backend: Any = None) -> tuple[np.ndarray, Any]:
+    """What a plan under a limit gives, run one task after the other, and the plan."""
+    result = np.empty(x.shape, x.dtype)
+    backend = backend or Fake()
+    plan = build([x.node], [ArraySink(result)], limit, 1, lambda p, n: False, host=2**40)
+    Serial(backend).run(plan)
+    return result, plan
+
+
+def is_external(plan: Any) -> bool:
+    return any(isinstance(o.node, Piece) for s in plan.program for o in s.outputs)
+
+
+def numbers(kind: str, n: int) -> np.ndarray:
+    rng = np.random.default_rng(7)
+    return {
+        "random": lambda: rng.standard_normal(n),
+        "equal": lambda: np.full(n, 3.5),
+        "few": lambda: rng.integers(0, 3, n).astype("f8"),
+        "sorted": lambda: np.arange(n, dtype="f8"),
+        "backwards": lambda: np.arange(n, dtype="f8")[::-1].copy(),
+        "nan": lambda: np.where(rng.random(n) < 0.9, np.nan, rng.random(n)),
+        "infinite": lambda: rng.choice([np.inf, -np.inf, np.nan, 0.0, -0.0], n),
+        "skewed": lambda: np.exp(20 * rng.standard_normal(n)),
+        "saw": lambda: (np.arange(n) % 1000).astype("f8"),
+    }[kind]()
+
+
+@pytest.mark.parametrize("kind", ["random", "equal", "few", "sorted", "backwards", "nan", "infinite", "skewed", "saw"])
+def test_no_data_needs_more_memory(kind: str) -> None:
+    a = numbers(kind, 50_021)
+    x = ga.asarray(a, chunks=777)
+    needed = set()
+    for name in ("sort", "argsort"):
+        got, plan = sorted_in(getattr(ga, name)(x), MIB)
+        assert is_external(plan)
+        np.testing.assert_array_equal(got, getattr(np, name)(a, kind="stable"))
+        needed.add((name, max(t.work_nbytes for t in plan.tasks())))
+    other = ga.asarray(numbers("random", 50_021), chunks=777)
+    plans = [sorted_in(getattr(ga, name)(other), MIB)[1] for name in ("sort", "argsort")]
+    assert needed == {
+        (n, max(t.work_nbytes for t in p.tasks())) for n, p in zip(("sort", "argsort"), plans, strict=True)
+    }
+
+
+@pytest.mark.parametrize("dtype", [*list("?bBhHiIlLefdFD"), "U3", "S2", "M8[s]", "m8[s]"])
+def test_every_dtype(dtype: str) -> None:
+    rng = np.random.default_rng(1)
+    a = rng.integers(0, 120, 6_007).astype("i8" if dtype[0] in "Mm" else "f8" if dtype in "FD" else "i8").astype(dtype)
+    if dtype in "FD":
+        a[::3] *= 1j
+        a[::7], a[::11], a[::13] = complex(np.nan, 1), complex(1, np.nan), complex(np.nan, np.nan)
+    if dtype[0] in "Mm":
+        a[::5] = "NaT"
+    x = ga.asarray(a, chunks=1000)
+    got, plan = sorted_in(ga.sort(x), 24 * a.itemsize * KIB)
+    assert is_external(plan)
+    np.testing.assert_array_equal(got, np.sort(a))
+    got, plan = sorted_in(ga.argsort(x), (24 * a.itemsize + 240) * KIB)
+    np.testing.assert_array_equal(got, np.argsort(a, kind="stable"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((2, 9_001), 1), ((9_001, 3), 0), ((3, 9_003, 2), 1), ((1, 1, 20_000), -1)]
+)
+def test_any_axis(shape: tuple[int, ...], axis: int) -> None:
+    a = np.random.default_rng(2).integers(0, 500, shape)
+    for name in ("sort", "argsort"):
+        got, plan = sorted_in(getattr(ga, name)(ga.asarray(a), axis=axis), 384 * KIB)
+        assert is_external(plan)
+        np.testing.assert_array_equal(got, getattr(np, name)(a, axis=axis, kind="stable"))
+
+
+def test_values_and_positions_of_one_sort_share_it() -> None:
+    from gpuarray.sorting import sort_with_positions
+
+    a = np.random.default_rng(3).integers(0, 99, 30_000)
+    with ga.config.set(host_memory="1.5 MiB", device="cpu"):
+        values, positions = ga.compute(*sort_with_positions(ga.asarray(a)))
+    np.testing.assert_array_equal(values, np.sort(a))
+    np.testing.assert_array_equal(positions, np.argsort(a, kind="stable"))
+
+
+def test_what_fits_is_sorted_in_one_step() -> None:
+    x = ga.asarray(np.random.default_rng(0).random((50, 1000)))
+    got, plan = sorted_in(ga.sort(x), MIB)
+    assert not is_external(plan)
+    np.testing.assert_array_equal(got, np.sort(x.compute()))
+
+
+def test_a_sort_within_others() -> None:
+    a = np.random.default_rng(4).standard_normal(40_000)
+    x = ga.asarray(a, chunks=3_000)
+    got, plan = sorted_in((ga.sort(x * 2) + 1)[::-3], MIB)
+    assert is_external(plan)
+    np.testing.assert_array_equal(got, (np.sort(a * 2) + 1)[::-3])
+    got, _ = sorted_in(ga.sort(ga.sort(x)[5:] - x[5:]), MIB)
+    np.testing.assert_array_equal(got, np.sort(np.sort(a)[5:] - a[5:]))
+
+
+def test_too_little_memory_is_refused_before_anything_runs() -> None:
+    x = ga.zeros(10**12) + ga.arange(10**12)
+    with (
+        ga.config.set(host_memory="50 MiB"),
+        pytest.raises(ga.errors.MemoryLimitError, match="sorting 1,000,000,000,000"),
+    ):
+        ga.sort(x).persist()
+
+
+@pytest.mark.parametrize("n", [10, 999, 10_000, 123_457])
+@pytest.mark.parametrize("limit", [2**12, 2**15, 2**19])
+def test_runs_obey_the_condition_of_columnsort(n: int, limit: int) -> None:
+    node = Sort(0, "values", None, ga.zeros(n, chunks=max(1, n // 3)).node)
+    try:
+        way = sorts.columns(node, Budget(limit, limit // 3, 1))
+    except ga.errors.MemoryLimitError:
+        return
+    assert way.width % way.number == way.width % 2 == 0
+    assert way.width >= 2 * (way.number - 1) ** 2
+    assert way.length * (way.number - 1) < n <= way.length * way.number
+
+
+def test_a_task_is_pickled() -> None:
+    a = np.random.default_rng(5).random(20_000)
+    x = ga.sort(ga.asarray(a))
+    result = np.empty(x.shape, x.dtype)
+    plan = build([x.node], [ArraySink(result)], 512 * KIB, 1, lambda p, n: False, host=2**40)
+    Serial(Fake(), through_pickle=True).run(plan)
+    np.testing.assert_array_equal(result, np.sort(a))
