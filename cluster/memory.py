@@ -297,7 +297,7 @@ class MemoryManager(Mover):
         ticket = self.admit(run, (key,), overdraw=True)
         assert ticket is not None  # nothing cancels it
         try:
-            return self.take(ticket)[key]
+            return self.twice(run, lambda: self.take(ticket))[key]
         finally:
             self.release(ticket)
 

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from gpuarray.cluster.buffers import in_memory_order, root, roots
 from gpuarray.cluster.events import TaskDone, TaskStarted, monotonic
@@ -17,9 +17,7 @@ from gpuarray.cluster.staging import Staging
 from gpuarray.cluster.task import Key, Plan, Result, Task, Write
 from gpuarray.cluster.window import Node, Window
 from gpuarray.kernels import backends
-from gpuarray.kernels.errors import DeviceMemoryError, MemoryLimitError, TaskError
-
-T = TypeVar("T")
+from gpuarray.kernels.errors import TaskError
 
 
 class Home:
@@ -61,6 +59,7 @@ class Running:
     def __init__(self, backend: Any, memory: MemoryManager, plan: Plan, number: int, outer: Running | None) -> None:
         self.backend, self.memory, self.plan, self.number, self.outer = backend, memory, plan, number, outer
         self.stopped = False
+        self._twice = partial(memory.twice, number)
         self._home = Home(memory.staging) if memory.staging is not None else backend
         self._kept = frozenset(plan.kept)
         self._stages = {stage.number: stage for stage in plan.stages}
@@ -203,29 +202,6 @@ class Running:
         number = f"task {task.key[1] + 1}" + (f" of {stage.tasks}" if stage else "") if len(task.key) > 1 else "a task"
         origin = f", asked for at {stage.origin}" if stage and stage.origin else ""
         error.add_note(f"in {label}, {number}{origin}")
-
-    def _twice(self, function: Callable[[], T]) -> T:
-        """Call; if memory runs out although it was reserved, move all that may move out of the way and call again."""
-        try:
-            return function()
-        except MemoryLimitError:
-            raise
-        except MemoryError:
-            pass  # left before the second try: its traceback holds what the first one had allocated
-        freed = self.memory.relieve(self.number)
-        try:
-            return function()
-        except MemoryError as error:
-            tier = self.memory.states()[0]
-            message = (
-                f"{tier.name} memory ran out twice, although only {format_bytes(tier.held)} are held and "
-                f"{format_bytes(tier.reserved)} reserved (limit: {format_bytes(tier.limit) if tier.limit else 'none'}) "
-                f"and {format_bytes(freed)} were moved out; lower {tier.name}_memory, or free what others hold there"
-            )
-            if tier.name == "device":
-                raise DeviceMemoryError(message) from error
-            error.add_note(message)
-            raise
 
     def _keep(self, task: Task, result: Result, ticket: Ticket, loaded: Any) -> None:
         """Hold the kept outputs of a task, if they are what it has declared."""

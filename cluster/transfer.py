@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from gpuarray.cluster.buffers import roots
 from gpuarray.cluster.events import Events, Moved, monotonic
 from gpuarray.cluster.ledger import Held, Ledger, Move, Ticket
+from gpuarray.cluster.sizes import format_bytes
 from gpuarray.cluster.tiers import Tier
-from gpuarray.kernels.errors import SpillError
+from gpuarray.kernels.errors import DeviceMemoryError, MemoryLimitError, SpillError
+
+T = TypeVar("T")
 
 
 class Mover:
@@ -41,6 +44,35 @@ class Mover:
             self._changed.notify_all()
 
     # Without the lock
+
+    def twice(self, run: int, function: Callable[[], T]) -> T:
+        """Call; if memory runs out although it was reserved, move all that may move out of the way and call again.
+
+        Raises
+        ------
+        DeviceMemoryError
+            if a device runs out again.
+        """
+        try:
+            return function()
+        except MemoryLimitError:
+            raise
+        except MemoryError:
+            pass  # left before the second try: its traceback holds what the first one had allocated
+        freed = self.relieve(run)
+        try:
+            return function()
+        except MemoryError as error:
+            tier = self._ledger.tiers[0]
+            message = (
+                f"{tier.name} memory ran out twice, although only {format_bytes(tier.held)} are held and "
+                f"{format_bytes(tier.reserved)} reserved (limit: {format_bytes(tier.limit) if tier.limit else 'none'}) "
+                f"and {format_bytes(freed)} were moved out; lower {tier.name}_memory, or free what others hold there"
+            )
+            if self._ledger.host:
+                raise DeviceMemoryError(message) from error
+            error.add_note(message)
+            raise
 
     def relieve(self, run: int) -> int:
         """Move every unpinned chunk out of the memory where tasks compute, for a run; return the bytes freed.
