@@ -13,13 +13,14 @@ import numpy as np
 from gpuarray import config, run
 from gpuarray.chunking import Chunks as ChunksLike
 from gpuarray.chunking import contiguous_chunks, normalize_chunks
+from gpuarray.devices import array_on_gpu
 from gpuarray.errors import ImplicitComputeError, UnsupportedDTypeError
 from gpuarray.graph.grid import Chunks, Lengths
 from gpuarray.graph.leaves import Const, Source
 from gpuarray.graph.move import Rechunk
 from gpuarray.graph.node import Flat, Node, flatten, mark_origin, unflatten
 from gpuarray.installed import Installed
-from gpuarray.readers import ArrayReader
+from gpuarray.readers import ArrayReader, DeviceReader
 
 REFUSED_KINDS = "OV"
 """Kinds of dtype that no chunk can hold: Python objects, and records."""
@@ -111,20 +112,29 @@ class NDArray(Installed):
 
     # Running.
 
-    def compute(self) -> np.ndarray[Any, Any]:
+    def compute(self, *, device: bool = False) -> np.ndarray[Any, Any]:
         """The result as a NumPy array.
 
         >>> import gpuarray as ga
         >>> (ga.arange(5) ** 2).compute()
         array([ 0,  1,  4,  9, 16])
 
+        Parameters
+        ----------
+        device : leave the result in the memory where it is computed: an array of CuPy if that is a GPU's
+
         Raises MemoryLimitError, before anything runs, where the result or a task does not fit the memory limit.
         """
+        if device:
+            made: np.ndarray[Any, Any] = run.compute_on_device(self._node)
+            return made
         if self._value is not None:
             return self._value.copy()
         return run.compute_nodes([self._node])[0]
 
-    to_numpy = compute
+    def to_numpy(self) -> np.ndarray[Any, Any]:
+        """`compute`, by the name that plotting libraries look for."""
+        return self.compute()
 
     def persist(self) -> NDArray:
         """Compute now and keep the chunks in memory (spilled to disk if they must be); returns an array of them.
@@ -300,7 +310,7 @@ def asarray(
     device: Any = None,
     copy: bool | None = None,
 ) -> NDArray:
-    """An `NDArray` of anything NumPy takes; a NumPy array is not copied.
+    """An `NDArray` of anything NumPy takes; a NumPy array is not copied, nor is one of CuPy or another on a GPU.
 
     >>> import gpuarray as ga
     >>> ga.asarray([[1, 2], [3, 4]], chunks=1).chunks
@@ -323,6 +333,9 @@ def asarray(
     if isinstance(obj, NDArray):
         return _again(obj, dtype, chunks, copy)
     refuse_masked(obj)
+    there = array_on_gpu(obj)
+    if there is not None:
+        return _of_device(there, dtype, chunks, copy)
     array = np.array(obj, dtype=dtype, copy=copy)
     check_dtype(array.dtype)
     if not array.dtype.isnative:
@@ -330,6 +343,17 @@ def asarray(
     automatic = isinstance(chunks, str) and chunks == "auto"
     cut = contiguous_chunks(array) if automatic else normalize_chunks(chunks, array.shape, array.dtype)
     return NDArray(Source(ArrayReader(array), array.shape, array.dtype, cut))
+
+
+def _of_device(array: Any, dtype: Any, chunks: ChunksLike, copy: bool | None) -> NDArray:
+    """`asarray` of an array of CuPy, whose memory is shared."""
+    check_dtype(array.dtype)
+    wanted = array.dtype if dtype is None else np.dtype(dtype)
+    if copy is False and wanted != array.dtype:
+        raise ValueError(f"dtype={wanted} makes a copy of an array of {array.dtype}; use copy=None")
+    cut = normalize_chunks(chunks, array.shape, array.dtype)
+    made = NDArray(Source(DeviceReader(array.copy() if copy else array), array.shape, array.dtype, cut))
+    return made if wanted == array.dtype else made.astype(wanted)
 
 
 def _again(x: NDArray, dtype: Any, chunks: ChunksLike, copy: bool | None) -> NDArray:

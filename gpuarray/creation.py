@@ -12,6 +12,7 @@ import numpy as np
 from gpuarray.array import NDArray, asarray, check_device, check_dtype, check_order
 from gpuarray.axes import as_shape
 from gpuarray.chunking import Chunks, normalize_chunks
+from gpuarray.devices import array_on_gpu
 from gpuarray.elementwise import apply, cast
 from gpuarray.graph.elementwise import Map
 from gpuarray.graph.grid import Chunks as Cut
@@ -339,14 +340,17 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None, chun
 
     Parameters
     ----------
-    x : array in host memory with a method ``__dlpack__``; an `NDArray` comes back as it is
+    x : array in host memory or on a GPU with a method ``__dlpack__``; an `NDArray` comes back as it is
     copy : as in `asarray`
     chunks : as in `NDArray.rechunk`
 
-    Raises BufferError (from NumPy) for data on another device.
+    Raises BufferError (from NumPy) for data on devices of other makers.
     """
     check_device(device)
-    return asarray(x if isinstance(x, NDArray) else np.from_dlpack(x), chunks=chunks, copy=copy)
+    if not isinstance(x, NDArray):
+        there = array_on_gpu(x)
+        x = np.from_dlpack(x) if there is None else there
+    return asarray(x, chunks=chunks, copy=copy)
 
 
 def eye(

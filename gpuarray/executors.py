@@ -11,7 +11,7 @@ import numpy as np
 
 from gpuarray import config
 from gpuarray.cluster import active
-from gpuarray.errors import DeviceError
+from gpuarray.devices import backend_for
 from gpuarray.graph.leaves import Stored
 from gpuarray.kernels import backends, cache
 from gpuarray.plan.elsewhere import Elsewhere
@@ -39,6 +39,16 @@ class Engine:
     def has_own_memory(self) -> bool:
         """Whether tasks compute in the memory of a device, not in the host's."""
         return self.backend.xp is not np
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether tasks compute on a real device."""
+        return bool(self.backend.name == "cupy")
+
+    @property
+    def small_backend(self) -> Any:
+        """What computes results of few bytes: the processor is done with them before a GPU has begun."""
+        return backends.get("numpy") if self.is_gpu else self.backend
 
 
 _engines: OrderedDict[tuple[Any, ...], Engine] = OrderedDict()
@@ -70,7 +80,7 @@ def make(settings: config.Settings) -> Engine:
     cache.set_folder(settings.cache_path())
     threads, host = settings.thread_count(), settings.host_limit()
     backend = backend_for(settings.device, settings.device_memory)
-    device = None if backend.name == "numpy" else settings.device_memory or host
+    device = None if backend.name == "numpy" else backend.limit or host
     directory = settings.spill_path()
     if settings.executor is not None:
         from gpuarray.cluster.futures import FuturesExecutor
@@ -101,23 +111,3 @@ def on_cluster(executor: Any, settings: config.Settings) -> Engine:
     elsewhere = Elsewhere(executor.threads_each, executor.host_limit if executor.device else None, kept_there)
     here = backends.get("numpy")
     return Engine(executor, here, executor.limit, settings.host_limit(), executor.threads, elsewhere)
-
-
-def backend_for(device: str, memory: int | None) -> Any:
-    """The backend of a device's name; ``"auto"`` is the processor where there is no GPU backend.
-
-    Raises DeviceError where the device is not to be had.
-    """
-    if device in ("auto", "cpu"):
-        return backends.get("numpy")
-    if device == "fake":
-        from gpuarray.kernels.backends.fake import Fake
-
-        return Fake(limit=memory)
-    try:
-        return backends.get("cupy")
-    except ImportError as error:
-        raise DeviceError(
-            f'device="{device}" needs CuPy and an NVIDIA GPU, and there is no CUDA backend here ({error}); '
-            'use device="cpu", or "auto" to take what there is'
-        ) from error

@@ -30,6 +30,47 @@ class ArrayReader:
         return 0
 
 
+class DeviceReader:
+    """An array of CuPy, read as views: a backend of its device takes them as they are, others copy them."""
+
+    name = "array on a GPU"
+    in_memory = False
+    stays_here = True
+    """Other processes cannot read it."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    def read(self, region: Region) -> Any:
+        return self.array[as_slices(region) or ...]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(
+            f"an array of shape {self.array.shape} on a GPU cannot be pickled with the graph; pickle .compute() of it"
+        )
+
+    def read_nbytes(self, region: Region) -> int:
+        return size_of(region) * int(self.array.dtype.itemsize)
+
+    def disk_nbytes(self, region: Region) -> int:
+        return 0
+
+
+def read_kept(chunks: Any, leaf: Stored, region: Region, backend: Any) -> Any:
+    """A region of what an earlier run has left, as an array of the backend."""
+    touched = list(touching(leaf.chunks, region))
+    with backend.active():
+        if len(touched) == 1:
+            number, inside, _ = touched[0]
+            whole = chunks[leaf.stage, leaf.output, number][0]
+            return whole if whole.shape == shape_of(region) else whole[inside or ...]
+        out = backend.empty(shape_of(region), leaf.dtype)
+        for number, inside, at in touched:
+            out[at] = chunks[leaf.stage, leaf.output, number][0][inside or ...]
+        backend.record().wait()  # the chunks may go
+        return out
+
+
 class KeptReader:
     """Chunks that an earlier run left in its executor's memory: what `persist` returns reads from here."""
 
@@ -40,6 +81,8 @@ class KeptReader:
 
     def __init__(self, chunks: Any, leaf: Stored) -> None:
         self.chunks, self.leaf = chunks, leaf
+        self.lent: Any = None
+        """The array whose memory another library was told of."""
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         leaf = self.leaf

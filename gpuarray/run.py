@@ -19,13 +19,14 @@ from gpuarray.cluster.sizes import format_bytes
 from gpuarray.cluster.task import Chunk, Key, StaysHere
 from gpuarray.errors import MemoryLimitError
 from gpuarray.executors import current
-from gpuarray.graph.grid import Chunks, Region, as_slices
+from gpuarray.graph.grid import Chunks, Lengths, Region, as_slices
 from gpuarray.graph.leaves import Source, Stored
+from gpuarray.graph.move import Rechunk
 from gpuarray.graph.node import Node
 from gpuarray.plan import direct
 from gpuarray.plan.build import RunPlan, build
 from gpuarray.plan.policy import policy
-from gpuarray.readers import KeptReader
+from gpuarray.readers import KeptReader, read_kept
 
 
 class ArraySink(StaysHere):
@@ -58,7 +59,7 @@ def make_plan(roots: Sequence[Node], sinks: Sequence[Any]) -> RunPlan:
     host = engine.host_limit if engine.has_own_memory else None
     if engine.elsewhere is not None:  # the results are here, and were looked at by `check_fits`
         reserved, host = 0, engine.elsewhere.host_limit
-    kernels = policy(config.get().compile)
+    kernels = policy(config.get().compile, engine.is_gpu)
     return build(roots, sinks, engine.limit, engine.threads, kernels, reserved, host, engine.elsewhere)
 
 
@@ -79,11 +80,28 @@ def compute_nodes(roots: Sequence[Node]) -> list[np.ndarray[Any, Any]]:
     engine = current()
     small = direct.order_if_small(roots, engine.limit)
     if small is not None:
-        return direct.compute(small, roots, engine.backend)
+        return direct.compute(small, roots, engine.small_backend)
     check_fits(roots, engine.host_limit)
     results = [recycled.result(n.shape, n.dtype) for n in roots]
     run(roots, [ArraySink(r) for r in results])
     return results
+
+
+def compute_on_device(root: Node) -> Any:
+    """The result where tasks compute: an array of the backend, in one piece."""
+    engine = current()
+    if not engine.has_own_memory:
+        return compute_nodes([root])[0]
+    if 0 in root.shape:
+        with engine.backend.active():
+            return engine.backend.empty(root.shape, root.dtype)
+    whole = tuple(Lengths.regular(n, n) for n in root.shape)
+    node = root if root.chunks == whole else Rechunk(whole, root)
+    plan = make_plan([node], [None])
+    kept = execute(plan)
+    (leaf,) = plan.stored
+    assert isinstance(leaf, Stored)
+    return read_kept(kept, leaf, tuple(map(range, root.shape)), engine.backend)
 
 
 def check_fits(roots: Sequence[Node], limit: int) -> None:

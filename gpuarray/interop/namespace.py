@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 
 from gpuarray.array import NDArray, check_device, install
+from gpuarray.devices import CUDA
+from gpuarray.executors import current
+from gpuarray.readers import DeviceReader, KeptReader, read_kept
+
+HOST = 1
+"""DLPack's number of the host's memory."""
 
 VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
 
@@ -81,17 +87,42 @@ def _dlpack(
     dl_device: tuple[int, int] | None = None,
     copy: bool | None = None,
 ) -> Any:
-    """The computed array, for another library: made for it alone, so that ``copy=False`` finds nothing to copy."""
+    """The computed array, for another library: made for it alone, so that ``copy=False`` finds nothing to copy.
+
+    It stays on the GPU where there is one, unless `dl_device` asks for the host's memory.
+    """
+    if _dlpack_device(self)[0] != HOST and (dl_device is None or dl_device[0] != HOST):
+        made: Any = self.compute(device=True)
+        return made.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
     return np.asarray(self).__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
 
 
 def _dlpack_device(self: NDArray) -> tuple[int, int]:
-    """The host's memory."""
-    return 1, 0
+    """Where results are: a GPU's memory if tasks compute there, else the host's."""
+    engine = current()
+    return (CUDA, engine.backend.number) if engine.is_gpu else (HOST, 0)
+
+
+def _cuda_array_interface(self: NDArray) -> dict[str, Any]:
+    """For Numba, PyTorch and others: the memory of a persisted array of one chunk on a GPU.
+
+    Raises AttributeError for all else, as whoever asks expects; ``compute(device=True)`` computes one.
+    """
+    reader = getattr(self.node, "reader", None)
+    if isinstance(reader, DeviceReader):
+        described: dict[str, Any] = reader.array.__cuda_array_interface__
+        return described
+    if isinstance(reader, KeptReader) and self.npartitions == 1 and self.size and current().is_gpu:
+        # held by the reader: the chunk may be spilled while whoever asked reads this memory
+        reader.lent = read_kept(reader.chunks, reader.leaf, tuple(map(range, self.shape)), current().backend)
+        described = reader.lent.__cuda_array_interface__
+        return described
+    raise AttributeError("only a persisted array of one chunk on a GPU has __cuda_array_interface__")
 
 
 install("__array_namespace__", array_namespace)
 install("__dlpack__", _dlpack)
 install("__dlpack_device__", _dlpack_device)
+install("__cuda_array_interface__", property(_cuda_array_interface))
 install("device", property(_device))
 install("to_device", _to_device)

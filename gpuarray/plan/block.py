@@ -239,7 +239,8 @@ def compute(
         node, region = value
         if isinstance(node, Source):
             array = loaded[value]
-            done[value] = backend.from_host(array) if isinstance(array, np.ndarray) else array
+            there = not isinstance(array, np.ndarray) and backend.xp is not np
+            done[value] = array if there else backend.from_host(array)
         elif isinstance(node, Stored):
             done[value] = gather(node, region, backend, chunks)
         elif value in block.stepped:
@@ -304,7 +305,8 @@ class BlockWork:
 
     def lift(self, loaded: dict[Value, Any], upload: Callable[[Any], Any]) -> dict[Value, Any]:
         for value in ahead(self._block()):
-            loaded[value] = upload(loaded[value])
+            if getattr(loaded[value], "device", "cpu") == "cpu":  # or it is the user's array on the device
+                loaded[value] = upload(loaded[value])
         return loaded
 
     def run(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> Result:

@@ -8,13 +8,14 @@ WORTH = 2e8
 """Scalar operations from which a kernel is compiled: a quarter of a second of interpreting, the price of compiling."""
 
 
-def policy(setting: str) -> Policy:
+def policy(setting: str, gpu: bool = False) -> Policy:
     """The policy of the setting `compile`.
 
-    It looks at the program and the size of the whole array, never at chunks, caches or machines: whether a kernel
-    happens to be compiled already must not change the last bit of a result.
+    On a GPU all is compiled: what interprets there is compiled as well, operation by operation. Else it looks at the
+    program and the size of the whole array, never at chunks, caches or machines: whether a kernel happens to be
+    compiled already must not change the last bit of a result.
     """
-    if setting == "always":
+    if setting == "always" or (gpu and setting == "auto"):
         return lambda program, elements: True
     if setting == "never":
         return lambda program, elements: False

@@ -47,17 +47,16 @@ class CupyBackend:
     name = "cupy"
 
     def __init__(self, cupy: Any, number: int = 0, limit: int | None = None, launcher: Any = None) -> None:
-        self._cupy, self.number, self.limit = cupy, number, limit
+        self._cupy, self.number = cupy, number
         self.xp: Any = Namespace(cupy)
         self._launcher = launcher or Launcher(cupy)
         self._entered = threading.local()
         self._pool = cupy.cuda.MemoryPool()
         with cupy.cuda.Device(number):
-            if limit is not None:
-                self._pool.set_limit(size=limit)
             # of the kind that keeps in step with the default stream, where users' own CuPy code runs
             self._work = cupy.cuda.Stream()
             self._copier = Copier(cupy, self._work, number)
+        self.set_limit(limit)
 
     def __repr__(self) -> str:
         return f"CupyBackend(number={self.number}, limit={self.limit})"
@@ -107,10 +106,17 @@ class CupyBackend:
             f"device_memory, or free what others hold there ({error})"
         )
 
-    def available_nbytes(self) -> int:
-        """Bytes that are free on the device, and those our pool holds."""
+    def memory(self) -> tuple[int, int]:
+        """Bytes of the device: those that are free or in our pool, and all."""
         with self._here():
-            return int(self._cupy.cuda.runtime.memGetInfo()[0]) + int(self._pool.total_bytes())
+            free, total = self._cupy.cuda.runtime.memGetInfo()
+            return int(free) + int(self._pool.total_bytes()), int(total)
+
+    def set_limit(self, limit: int | None) -> None:
+        """Let arrays take so many bytes at once and no more; None: what there is."""
+        self.limit = limit
+        with self._cupy.cuda.Device(self.number):
+            self._pool.set_limit(size=limit or 0)
 
     def used_nbytes(self) -> int:
         """Bytes of device memory that our pool has taken."""

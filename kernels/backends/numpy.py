@@ -29,8 +29,9 @@ class NumPyBackend:
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         return np.empty(shape, dtype)
 
-    def from_host(self, array: Array) -> Array:
-        return array
+    def from_host(self, array: Any) -> Array:
+        # what `get` has is an array of CuPy
+        return array if type(array) is np.ndarray or not hasattr(array, "get") else array.get()
 
     def to_host(self, array: Array) -> Array:
         return array

@@ -49,82 +49,119 @@ class _Live:
         return None
 
 
-class ndarray(np.ndarray):  # CuPy's name
-    """`cupy.ndarray`: in no memory that NumPy's arrays share."""
+class ndarray(np.lib.mixins.NDArrayOperatorsMixin):  # CuPy's name
+    """`cupy.ndarray`: NumPy's methods and operators, on its kind alone."""
 
-    def __array_finalize__(self, obj: Any) -> None:
-        self._number = getattr(obj, "_number", 0)
+    __array_priority__ = 100
+    __hash__ = None  # type: ignore[assignment]
 
-    @property
-    def data(self) -> Any:  # type: ignore[override]
-        return Pointer(self.view(np.ndarray), self.ctypes.data)
+    def __init__(self, inside: np.ndarray, base: ndarray | None = None, number: int | None = None) -> None:
+        self.inside, self.base = inside, base
+        self._number = getattr(_current, "device", 0) if number is None else number
 
-    @property
-    def device(self) -> Any:  # type: ignore[override]
-        return types.SimpleNamespace(id=self._number)
+    shape = property(lambda self: self.inside.shape)
+    dtype = property(lambda self: self.inside.dtype)
+    ndim = property(lambda self: self.inside.ndim)
+    size = property(lambda self: self.inside.size)
+    strides = property(lambda self: self.inside.strides)
+    nbytes = property(lambda self: self.inside.nbytes)
+    itemsize = property(lambda self: self.inside.itemsize)
+    flags = property(lambda self: self.inside.flags)
+    T = property(lambda self: self.transpose())
+    real = property(lambda self: _closed(self.inside.real, [self]))
+    imag = property(lambda self: _closed(self.inside.imag, [self]))
+    device = property(lambda self: types.SimpleNamespace(id=self._number))
+    data = property(lambda self: Pointer(self.inside, self.inside.ctypes.data))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not callable(getattr(np.ndarray, name, None)):
+            raise AttributeError(name)
+        if name in ("item", "tolist", "tobytes"):
+            return getattr(self.inside, name)
+
+        def method(*arguments: Any, **named: Any) -> Any:
+            return _call(lambda a, *rest, **more: getattr(a, name)(*rest, **more), self, *arguments, **named)
+
+        return method
 
     def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> np.ndarray:
-        return np.array(self.view(np.ndarray))
+        return np.array(self.inside)
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct one.")
 
+    def __len__(self) -> int:
+        return len(self.inside)
+
     def __getitem__(self, key: Any) -> Any:
-        return _closed(self.view(np.ndarray)[_opened(key)])
+        return _closed(self.inside[_opened(key)], [self])
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self.view(np.ndarray)[_opened(key)] = _opened(value)
+        self.inside[_opened(key)] = _opened(value)
+
+    def __float__(self) -> float:
+        return float(self.inside)
+
+    def __bool__(self) -> bool:
+        return bool(self.inside)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **named: Any) -> Any:
-        if method not in ("__call__", "reduce") or (method == "reduce" and ufunc.__name__ not in _REDUCED):
+        if method != "__call__":
             raise NotImplementedError(f"`cupy_{ufunc.__name__}.{method}` is not supported yet")
-        return _call(getattr(ufunc, method), *inputs, **named)
+        return _call(ufunc, *inputs, **named)
 
     def __array_function__(self, function: Any, kinds: Any, arguments: Any, named: Any) -> Any:
         return _call(function, *arguments, **named)
 
     def copy(self, order: Any = "C") -> Any:
-        return _closed(self.view(np.ndarray).copy(order))
+        return _closed(self.inside.copy(order))
 
     def astype(self, dtype: Any, order: Any = "K", casting: Any = None, subok: Any = None, copy: bool = True) -> Any:
         if casting is not None or subok is not None:
             raise TypeError("casting is not supported yet")
-        return _closed(self.view(np.ndarray).astype(dtype, order, copy=copy))
+        found = self.inside.astype(dtype, order, copy=copy)
+        return self if found is self.inside else _closed(found)
 
     def __reduce__(self) -> Any:
         raise TypeError("not to be pickled here")
 
 
-_REDUCED = {"add", "multiply", "maximum", "minimum", "logical_and", "logical_or"}  # by methods of arrays, in truth
-
-
-def _opened(value: Any) -> Any:
+def _opened(value: Any, seen: list[Any] | None = None) -> Any:
     if isinstance(value, ndarray):
-        return value.view(np.ndarray)
+        if seen is not None:
+            seen.append(value)
+        return value.inside
     if isinstance(value, np.ndarray):
         raise TypeError(f"Unsupported type {np.ndarray}")
     if type(value) in (list, tuple):
-        return type(value)(_opened(v) for v in value)
+        return type(value)(_opened(v, seen) for v in value)
     return value
 
 
-def _closed(value: Any) -> Any:
+def _closed(value: Any, seen: Any = ()) -> Any:
     if isinstance(value, np.generic):
         value = np.asarray(value)
     if isinstance(value, np.ndarray):
-        if value.base is None:
-            _count(value, value.nbytes)
-            _live.add(value, False)
-        return value.view(ndarray)
+        for array in seen:
+            if value is array.inside:
+                return array
+            if np.may_share_memory(value, array.inside) and value.size:
+                return ndarray(value, array if array.base is None else array.base, array._number)
+        if value.base is not None:
+            value = value.copy()
+        _count(value, value.nbytes)
+        _live.add(value, False)
+        return ndarray(value)
     if isinstance(value, tuple | list):
-        return type(value)(_closed(v) for v in value)
+        return type(value)(_closed(v, seen) for v in value)
     return value
 
 
 def _call(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    seen: list[Any] = []
     with np.errstate(all="ignore"):
-        result = function(*map(_opened, arguments), **{k: _opened(v) for k, v in named.items()})
-    return _closed(result)
+        result = function(*(_opened(a, seen) for a in arguments), **{k: _opened(v, seen) for k, v in named.items()})
+    return _closed(result, seen)
 
 
 _current = threading.local()
@@ -296,6 +333,7 @@ class CuPy:
             is_available=lambda: self.devices > 0,
             memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
             runtime=runtime,
+            get_current_stream=lambda: getattr(_current, "stream", None) or Stream(),
             using_allocator=_using,
         )
 
@@ -321,16 +359,14 @@ class CuPy:
         _count(raw, nbytes)
         _live.add(raw, False)
         start = -raw.ctypes.data % 64
-        array = raw[start : start + nbytes].view(dtype).reshape(shape).view(ndarray)
-        array._number = getattr(_current, "device", 0)
-        return array
+        return ndarray(raw[start : start + nbytes].view(dtype).reshape(shape))
 
     def asarray(self, a: Any, dtype: Any = None) -> Any:
         if isinstance(a, ndarray):
             return a if dtype is None else a.astype(dtype, copy=False)
         host = np.asarray(a, dtype)
         array = self.empty(host.shape, host.dtype)
-        array.view(np.ndarray)[...] = host
+        array.inside[...] = host
         return array
 
     def asnumpy(self, a: Any) -> np.ndarray:

@@ -27,7 +27,7 @@ from tests.kernels.cupy_standin import CuPy, PinnedMemory, ndarray
 
 
 def opened(value: Any) -> Any:
-    return value.view(np.ndarray) if isinstance(value, ndarray) else value
+    return value.inside if isinstance(value, ndarray) else value
 
 
 class OnHost(Launcher):

@@ -1,0 +1,112 @@
+"""Where arrays are computed: the backend of a device's name, and arrays that other libraries have on a GPU."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from gpuarray.errors import ConfigError, DeviceError
+from gpuarray.kernels import backends
+
+PART = 0.9
+"""Of what a GPU has free, the part that arrays may take where `device_memory` is None: its libraries take some, too."""
+
+CUDA, CUDA_MANAGED = 2, 13
+"""DLPack's numbers of the memory of NVIDIA's GPUs."""
+
+
+def backend_for(device: str, memory: int | None) -> Any:
+    """The backend of a device's name; ``"auto"`` is the first GPU, or the processor where none can be used.
+
+    Raises DeviceError where the device is not to be had, ConfigError where it has less memory than `memory`.
+    """
+    if device == "cpu" or (device == "auto" and not usable()):
+        return backends.get("numpy")
+    if device == "fake":
+        from gpuarray.kernels.backends.fake import Fake
+
+        return Fake(limit=memory)
+    from gpuarray.kernels.backends import cupy
+
+    number = 0 if device == "auto" else int(device.partition(":")[2] or 0)
+    try:
+        if not compiles():
+            raise DeviceError("there is no numba-cuda, which compiles the kernels")
+        backend = cupy.device(number)
+    except DeviceError as error:
+        raise DeviceError(
+            f'device="{device}" is not to be had: {error}; use device="cpu", or "auto" to take what there is'
+        ) from None
+    free, total = backend.memory()
+    if memory is not None and memory > total:
+        raise ConfigError(
+            f"device_memory={memory} is more than cuda:{number} has, which is {total} bytes; write less, or None for "
+            f"{PART:.0%} of what is free"
+        )
+    backend.set_limit(memory or max(1, int(PART * free)))
+    return backend
+
+
+def usable() -> bool:
+    """Whether there is a GPU that can be used. CuPy is imported only where there is a driver for it."""
+    if find_spec("cupy") is None or not has_driver() or not compiles():
+        return False
+    from gpuarray.kernels.backends import cupy
+
+    return bool(cupy.devices())
+
+
+@cache
+def has_driver() -> bool:
+    """Whether NVIDIA's driver is installed."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def compiles() -> bool:
+    """Whether CUDA kernels can be compiled here."""
+    return find_spec("numba_cuda") is not None
+
+
+def array_on_gpu(obj: Any) -> Any:
+    """An array of another library that lies on a GPU, as an array of CuPy on the same memory; None for all else.
+
+    It is known by ``__cuda_array_interface__`` or DLPack, and complete when this returns.
+    """
+    if isinstance(obj, np.generic | list | tuple | int | float | complex | str | bytes) or type(obj) is np.ndarray:
+        return None
+    if hasattr(type(obj), "__cuda_array_interface__") or hasattr(obj, "__cuda_array_interface__"):
+        found = _cupy(obj).asarray(obj)
+    elif hasattr(obj, "__dlpack_device__") and obj.__dlpack_device__()[0] in (CUDA, CUDA_MANAGED):
+        found = _cupy(obj).from_dlpack(obj)
+    else:
+        return None
+    finish(found)
+    return found
+
+
+def _cupy(obj: Any) -> Any:
+    from gpuarray.kernels.backends import cupy
+
+    try:
+        return cupy.find()
+    except DeviceError as error:
+        raise DeviceError(f"a {type(obj).__name__} on a GPU is read through CuPy, but {error}") from None
+
+
+def finish(array: Any) -> None:
+    """Wait for what its owner has queued to write an array."""
+    from gpuarray.kernels.backends import cupy
+
+    module = cupy.find()
+    with module.cuda.Device(array.device.id):
+        module.cuda.get_current_stream().synchronize()
