@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,8 @@ class Checkpoint:
             raise plan.stencil.error(f"checkpoint={folder!r} must be the path of a folder") from None
         return cls(path, plan, mark_of(plan))
 
-    def latest(self, state: State) -> tuple[int, State]:
-        """The step and the state to go on from: `state` and 0 where nothing was kept."""
+    def latest(self) -> tuple[Steps, int, State]:
+        """What to go on with, from which step and state: the plan, 0 and its own state where nothing was kept."""
         try:
             text = (self.folder / NAME).read_text()
         except FileNotFoundError:
@@ -53,8 +53,8 @@ class Checkpoint:
                 raise self.plan.stencil.error(
                     f"checkpoint={str(self.folder)!r} is a folder with other things in it; name a new one"
                 ) from None
-            return 0, state
-        step, mark = self._parsed(text)
+            return self.plan, 0, self.plan.state
+        step, mark, compiled = self._parsed(text)
         if mark != self.mark:
             raise self.plan.stencil.error(
                 f"checkpoint={str(self.folder)!r} holds the state of another iteration (another stencil, state, "
@@ -66,23 +66,25 @@ class Checkpoint:
                 "or remove the folder"
             )
         folder = self.folder / f"step-{step}"
-        return step, tuple(
-            from_zarr(folder / f"{k}.zarr", chunks=x.chunks if x.size else None) for k, x in enumerate(state)
+        state = tuple(
+            from_zarr(folder / f"{k}.zarr", chunks=x.chunks if x.size else None) for k, x in enumerate(self.plan.state)
         )
+        return replace(self.plan, recorded=compiled), step, state
 
-    def _parsed(self, text: str) -> tuple[int, str]:
+    def _parsed(self, text: str) -> tuple[int, str, bool]:
         try:
             found = json.loads(text)
-            version, step, mark = found["version"], found["step"], found["iteration"]
-            if version != VERSION or type(step) is not int or step < 0 or type(mark) is not str:
+            version, step, mark, compiled = (found[k] for k in ("version", "step", "iteration", "compiled"))
+            kinds = (type(step), type(mark), type(compiled))
+            if version != VERSION or kinds != (int, str, bool) or step < 0:
                 raise ValueError(f"version {version!r}, step {step!r}")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise StorageError(
                 f"{self.folder / NAME} is damaged ({error}); remove the folder to begin again"
             ) from error
-        return step, mark
+        return step, mark, compiled
 
-    def save(self, step: int, state: State) -> None:
+    def save(self, step: int, state: State, compiled: bool) -> None:
         """Keep the state after a step, and forget the one before."""
         target = self.folder / f"step-{step}"
         shutil.rmtree(target, ignore_errors=True)  # a kill may have left it half written
@@ -91,7 +93,7 @@ class Checkpoint:
             x.to_zarr(target / f"{k}.zarr")
         new = self.folder / f"{NAME}.new"
         with open(new, "w") as file:
-            json.dump({"version": VERSION, "step": step, "iteration": self.mark}, file)
+            json.dump({"version": VERSION, "step": step, "iteration": self.mark, "compiled": compiled}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, self.folder / NAME)
@@ -104,7 +106,7 @@ def mark_of(plan: Steps) -> str:
     """A digest of what decides the bits of an iteration: program, edges, scalars, and what tells arrays apart."""
     digest = hashlib.sha256()
     program, row = plan.at(0) if plan.most else (None, ())
-    digest.update(repr((VERSION, program, plan.edges, row, plan.compiled(program) if program else None)).encode())
+    digest.update(repr((VERSION, program, plan.edges, row)).encode())
     for x in (*plan.state, *plan.arrays):
         digest.update(repr((x.shape, x.dtype.str)).encode())
         for values in compute(*few(x)):

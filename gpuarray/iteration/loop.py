@@ -149,7 +149,7 @@ def march(
     kept: Checkpoint | None,
 ) -> State:
     """Go from pause to pause, keeping one state at a time."""
-    step, state = (0, plan.state) if kept is None else kept.latest(plan.state)
+    plan, step, state = (plan, 0, plan.state) if kept is None else kept.latest()
     compares = until is not None and takes(until) > len(state)
     while step < most:
         end = pauses.next(step, most)
@@ -164,7 +164,7 @@ def march(
         done = checking and until is not None and bool(until(*state, *before))
         last = step if done else most
         if kept is not None and Pauses.due(pauses.save, step, last):
-            kept.save(step, state)
+            kept.save(step, state, plan.compiled)
         if callback is not None and Pauses.due(pauses.call, step, last):
             callback(step, *state)
         if done:

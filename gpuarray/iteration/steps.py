@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,8 @@ class Steps:
     edges: Edges
     most: int
     together: int
+    recorded: bool | None = None
+    """Whether kernels were compiled in the run that this one goes on from."""
 
     @classmethod
     def of(
@@ -82,8 +85,12 @@ class Steps:
         for program, steps in itertools.groupby(map(self.at, range(lo, hi)), key=lambda found: found[0]):
             yield program, [row for _, row in steps]
 
-    def compiled(self, program: StencilProgram) -> bool:
-        """Whether kernels are compiled: decided by the whole iteration, wherever it pauses."""
+    @functools.cached_property
+    def compiled(self) -> bool:
+        """Whether kernels are compiled: decided once, by the whole iteration, wherever it pauses."""
+        if self.recorded is not None or not self.most:
+            return bool(self.recorded)
+        program, _ = self.at(0)
         size = math.prod(self.state[0].shape)
         return worth_compiling(program, size * self.most, policy(config.get().compile))
 
@@ -95,9 +102,7 @@ class Steps:
             steps = hi - done if not self.varying else len(rows)
             scalars = Scalars.of(rows, scalar_dtypes(program))
             fixed = tuple(x.node for x in self.arrays)
-            nodes = sweep(
-                program, self.edges, scalars, steps, min(self.together, steps), self.compiled(program), *nodes, *fixed
-            )
+            nodes = sweep(program, self.edges, scalars, steps, min(self.together, steps), self.compiled, *nodes, *fixed)
             done += steps
         return tuple(map(NDArray, nodes))
 

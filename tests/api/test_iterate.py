@@ -193,6 +193,16 @@ class TestCheckpoint:
         assert kept == [False, True, True]
         assert json.loads((tmp_path / "c" / "state.json").read_text())["step"] == 10
 
+    def test_goes_on_to_many_more_steps_as_it_began(self, tmp_path: Path) -> None:
+        """So many that they would have been compiled from the first, had they been asked for at once."""
+        self.run(tmp_path / "c", steps=6)
+        recorded = json.loads((tmp_path / "c" / "state.json").read_text())
+        assert recorded["compiled"] is False
+        x = ga.iterate(
+            heat, plate(), steps=100_000, k=0.1, until=lambda u: True, check_every=10, checkpoint=tmp_path / "c"
+        )
+        assert np.array_equal(x.compute(), heat_numpy(plate(), 10))
+
     def test_done_already(self, tmp_path: Path) -> None:
         self.run(tmp_path / "c")
         x = self.run(tmp_path / "c", callback=lambda step, u: pytest.fail("nothing is left to do"))
