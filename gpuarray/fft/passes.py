@@ -38,6 +38,13 @@ class Step:
     norm: str | None
 
 
+def room() -> int:
+    """Bytes of the memory in which tasks compute."""
+    settings = config.get()
+    device = None if settings.device in ("auto", "cpu") else settings.device_memory
+    return device or settings.host_limit()
+
+
 @cache
 def result_dtype(kind: str, dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype of a transform, which is NumPy's. Raises UnsupportedDTypeError for what is no number."""
@@ -118,7 +125,7 @@ def cut_in_strips(node: Node, axis: int) -> Node:
     n = node.shape[axis]
     total = math.prod(node.shape) * node.dtype.itemsize
     settings = config.get()
-    size = max(1, min(settings.chunk_bytes // 2, settings.host_limit() // 16))
+    size = max(1, min(settings.chunk_bytes // 2, room() // 16))
     count = max(1, min(n, MOST, -(-total // size)))
     lengths = Lengths.regular(n, max(1, -(-n // count)))
     made: Node = Concat(axis, *strips(axis, lengths, node))
@@ -132,7 +139,7 @@ def too_long(node: Node, step: Step) -> bool:
     """Whether a task for a single run of the axis would take much of the memory limit, or very long."""
     settings = config.get()
     dtype = result_dtype(step.kind, node.dtype)
-    return step.lengths[0] * dtype.itemsize > min(settings.host_limit() // 8, 16 * settings.chunk_bytes)
+    return step.lengths[0] * dtype.itemsize > min(room() // 8, 16 * settings.chunk_bytes)
 
 
 def factors(n: int) -> tuple[int, int] | None:
