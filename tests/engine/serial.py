@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from gpuarray.cluster.task import Chunk, Key
 from gpuarray.kernels.backends.fake import Fake
 from gpuarray.readers import ArrayReader, KeptReader
@@ -53,7 +55,11 @@ class Serial:
             work = pickled(task.work) if self.through_pickle else task.work
             assert all(key in chunks for key in task.inputs), f"{task.key} reads what is not there"
             with held_to(self.backend, task):
-                result = work.run(self.backend, work.load(), {key: chunks[key] for key in task.inputs})
+                loaded = lifted(self.backend, work)
+                result = work.run(self.backend, loaded, {key: chunks[key] for key in task.inputs})
+                if isinstance(self.backend, Fake):
+                    self.backend.record().wait()
+                del loaded
             declared = dict(task.outputs)
             assert result.kept.keys() == declared.keys()
             for key, chunk in result.kept.items():
@@ -68,6 +74,16 @@ class Serial:
                 if left[key] == 0 and key not in plan.kept:
                     del chunks[key]
         return Kept(self.backend, {key: chunks[key] for key in plan.kept})
+
+
+def lifted(backend: Any, work: Any) -> Any:
+    """What a task reads, and on a device what may be there before its turn."""
+    loaded = work.load()
+    if isinstance(backend, Fake):
+        loaded = work.lift(
+            loaded, lambda array: backend.upload(np.ascontiguousarray(array).reshape(array.shape)).wait()
+        )
+    return loaded
 
 
 @contextmanager

@@ -1,0 +1,126 @@
+"""Programs on a device: its memory is kept to, whatever fails, and nothing is done that a GPU would not forgive."""
+
+from __future__ import annotations
+
+import gc
+import random
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpuarray as ga
+from gpuarray import config, executors
+from gpuarray.errors import DeviceMemoryError
+from gpuarray.executors import Engine
+from gpuarray.kernels.backends.fake import Fake
+from gpuarray.plan.block import ahead
+from tests.engine.programs import Program
+from tests.engine.test_plan import plan_of
+from tests.engine.test_random_programs import compare
+
+BATCH = 40
+
+
+@pytest.fixture(autouse=True)
+def _device_without_a_limit(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The engine alone keeps the limit. A device that refused more would hide that it is asked for: tasks try twice."""
+
+    def make(settings: config.Settings, make: Any = executors.make) -> Engine:
+        engine = make(settings)
+        assert isinstance(engine.backend, Fake)
+        engine.backend.limit = None
+        return engine
+
+    monkeypatch.setattr(executors, "make", make)
+    executors._engines.clear()
+    yield
+    executors._engines.clear()
+
+
+def check(engine: Engine) -> None:
+    """The limit was kept, and nothing is left."""
+    gc.collect()
+    device, memory = engine.backend, engine.executor.memory
+    assert device.counters.peak_nbytes <= engine.limit
+    assert device.hazards == []
+    assert device.counters.used_nbytes == 0
+    assert all(tier.held == tier.reserved == 0 for tier in memory.states())
+    assert all(tier.limit is None or tier.peak <= tier.limit for tier in memory.states())
+    assert device.counters.peak_pinned_nbytes <= memory.staging.nbytes <= engine.host_limit // 16
+
+
+@pytest.mark.parametrize("first", range(0, 200, BATCH))
+def test_random_programs(first: int) -> None:
+    for seed in range(first, first + BATCH):
+        r = random.Random(seed)
+        settings = {
+            "device": "fake",
+            "device_memory": r.choice(["64 KiB", "100 KB", "256 KiB", "1 MiB"]),
+            "host_memory": r.choice(["512 KiB", "2 MiB", "64 MiB"]),
+            "threads": r.choice([1, 2, 3]),
+        }
+        with warnings.catch_warnings(), ga.config.set(**settings):
+            warnings.simplefilter("ignore", RuntimeWarning)
+            program = Program(seed)
+            x, expected = program.result
+            engine = executors.current()
+            try:
+                compare(x.compute(), expected, program.text)
+                del x, program
+                check(engine)
+            except Exception as error:
+                error.add_note(f"seed {seed}, {settings}")
+                raise
+
+
+def spilling() -> ga.NDArray:
+    a = np.random.default_rng(0).standard_normal((60, 50))
+    x = ga.asarray(a, chunks=(30, 50))
+    y = x - x.mean(axis=0)
+    return (y @ y.T)[::2] + y.sum(axis=1)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_memory_that_runs_out_at_any_allocation(threads: int) -> None:
+    with ga.config.set(device="fake", device_memory="100 KiB", threads=threads):
+        engine = executors.current()
+        device = engine.backend
+        expected = spilling().compute().tobytes()
+        count = device.counters.allocations
+        assert count > 30
+        for n in range(1, count + 1, threads):
+            device.refused = {device.counters.allocations + n}
+            assert spilling().compute().tobytes() == expected
+            check(engine)
+        for n in range(1, count + 1, 3 * threads):
+            start = device.counters.allocations + n
+            device.refused = range(start, start + 10**6)
+            with pytest.raises(DeviceMemoryError, match=r"ran out twice, although only .* are held") as caught:
+                spilling().compute()
+            assert re.search(r"limit: 100 KiB\) and .* were moved out; lower device_memory", str(caught.value))
+            assert any("task" in note for note in caught.value.__notes__)
+            device.refused = ()
+            del caught
+            check(engine)
+        assert spilling().compute().tobytes() == expected
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_sources_of_one_step_are_all_uploaded_ahead(count: int) -> None:
+    """A fused step reads all of them at once: having them early takes no more. (`Serial` checks that it does not.)"""
+    arrays = [ga.asarray(np.full((40, 40), k), chunks=20) for k in range(count)]
+    plan = plan_of(sum(arrays[1:], arrays[0]) + 1)
+    for task in plan.tasks():
+        block = task.work._block()
+        assert len(block.sources()) == count
+        assert set(ahead(block)) == set(block.sources())
+
+
+def test_a_source_that_is_read_late_waits_where_there_is_no_room() -> None:
+    a, b = (ga.asarray(np.ones((64, 64)), chunks=64) for _ in range(2))
+    (task,) = plan_of(ga.concatenate([a, a]).cumsum(axis=0)[:64] + b).tasks()
+    block = task.work._block()
+    assert len(ahead(block)) < len(block.sources())
