@@ -31,13 +31,13 @@ def backend_for(device: str, memory: int | None) -> Any:
         from gpuarray.kernels.backends.fake import Fake
 
         return Fake(limit=memory)
-    from gpuarray.kernels.backends import cupy
+    from gpuarray.kernels.backends import cupy as gpus
 
     number = 0 if device == "auto" else int(device.partition(":")[2] or 0)
     try:
         if not compiles():
             raise DeviceError("there is no numba-cuda, which compiles the kernels")
-        backend = cupy.device(number)
+        backend = gpus.device(number)
     except DeviceError as error:
         raise DeviceError(
             f'device="{device}" is not to be had: {error}; use device="cpu", or "auto" to take what there is'
@@ -56,9 +56,9 @@ def usable() -> bool:
     """Whether there is a GPU that can be used. CuPy is imported only where there is a driver for it."""
     if find_spec("cupy") is None or not has_driver() or not compiles():
         return False
-    from gpuarray.kernels.backends import cupy
+    from gpuarray.kernels.backends import cupy as gpus
 
-    return bool(cupy.devices())
+    return bool(gpus.devices())
 
 
 @cache
@@ -95,18 +95,18 @@ def array_on_gpu(obj: Any) -> Any:
 
 
 def _cupy(obj: Any) -> Any:
-    from gpuarray.kernels.backends import cupy
+    from gpuarray.kernels.backends import cupy as gpus
 
     try:
-        return cupy.find()
+        return gpus.find()
     except DeviceError as error:
         raise DeviceError(f"a {type(obj).__name__} on a GPU is read through CuPy, but {error}") from None
 
 
 def finish(array: Any) -> None:
     """Wait for what its owner has queued to write an array."""
-    from gpuarray.kernels.backends import cupy
+    from gpuarray.kernels.backends import cupy as gpus
 
-    module = cupy.find()
+    module = gpus.find()
     with module.cuda.Device(array.device.id):
         module.cuda.get_current_stream().synchronize()

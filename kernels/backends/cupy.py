@@ -224,10 +224,7 @@ class CupyBackend:
                 return interpreter.elementwise(self.xp, program, operands, shape, out)
             dtype = program.dtype_of(program.outputs[0])
             target = self.empty(shape, dtype) if out is None else out
-            if (target.shape, target.dtype) != (shape, dtype):
-                raise ValueError(
-                    f"out has shape {target.shape} and dtype {target.dtype}; the result has {shape} and {dtype}"
-                )
+            refuse_other(target, shape, dtype)
             self._launcher.elementwise(program, operands, [target])
             return target
 
@@ -255,7 +252,12 @@ class CupyBackend:
 
     def scan(self, name: str, array: Any, axis: int, carry: Any, dtype: np.dtype[Any], *, out: Any = None) -> Any:
         with self._here():
-            return interpreter.scan(self.xp, name, array, axis, carry, dtype, out)
+            if self._launcher.missing_scan(name, array.dtype, dtype):
+                return interpreter.scan(self.xp, name, array, axis, carry, dtype, out)
+            target = self.empty(array.shape, dtype) if out is None else out
+            refuse_other(target, array.shape, dtype)
+            self._launcher.scan(name, array, axis, carry, dtype, target)
+            return target
 
     def sweep(
         self,
@@ -303,6 +305,12 @@ def in_memory_order(array: Host) -> tuple[Host, tuple[int, ...]]:
     if not dense.dtype.isnative:
         dense = dense.astype(dense.dtype.newbyteorder("="))
     return dense, tuple(int(a) for a in np.argsort(axes))
+
+
+def refuse_other(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Refuse an array to write to that does not fit the result."""
+    if (out.shape, out.dtype) != (shape, dtype):
+        raise ValueError(f"out has shape {out.shape} and dtype {out.dtype}; the result has {shape} and {dtype}")
 
 
 def refuse_strided(what: str, array: Any) -> None:

@@ -79,8 +79,7 @@ class Launcher:
         for k, operand in enumerate(given):
             for out in outputs:
                 if program.inputs[k].kind == "array" and self._cupy.may_share_memory(operand, out):
-                    alike = (operand.shape, operand.strides, operand.dtype) == (out.shape, out.strides, out.dtype)
-                    if not (alike and self.place(operand) == self.place(out)):
+                    if not self._in_one_place(operand, out):
                         given[k] = operand.copy()
                     coherent = True
         call = calls.elementwise(program, given, outputs, self.address, self.is_aligned, coherent)
@@ -113,6 +112,23 @@ class Launcher:
         launches, result = calls.combine(reduction, states, axes, self.address, self.empty, correction)
         self.run(launches)
         return result
+
+    @staticmethod
+    def missing_scan(name: str, source: np.dtype[Any], dtype: np.dtype[Any]) -> str:
+        """Why there is no scan of such elements, or an empty text."""
+        return calls.scannable(name, source, dtype)
+
+    def scan(self, name: str, array: Any, axis: int, carry: Any, dtype: np.dtype[Any], out: Any) -> None:
+        """`Backend.scan` into `out`, which may be or overlap the array."""
+        if self._cupy.may_share_memory(array, out) and not self._in_one_place(array, out):
+            array = array.copy()
+        carry = None if carry is None else carry.astype(dtype, copy=False)
+        self.run(calls.scan(name, array, axis, carry, dtype, out, self.address, self.empty))
+
+    def _in_one_place(self, one: Any, other: Any) -> bool:
+        """Whether each element of an array lies where that of another does."""
+        alike = (one.shape, one.strides, one.dtype) == (other.shape, other.strides, other.dtype)
+        return alike and self.place(one) == self.place(other)
 
     @staticmethod
     def missing_sweep(stencil: StencilProgram, edges: Edges) -> str:

@@ -44,6 +44,9 @@ class OnHost(Launcher):
         named = {"correction": correction} if reduction == "var" else {}
         return self.there([interpreter.combine(np, reduction, [*map(opened, states)], axes, **named)])[0]
 
+    def scan(self, name: str, array: Any, axis: int, carry: Any, dtype: np.dtype, out: Any) -> None:
+        HOST.scan(name, opened(array), axis, opened(carry), dtype, out=opened(out))
+
     def sweep(self, xp: Any, *given: Any) -> Any:
         *given, fields, origins, into = given
         targets = None if into is None else [*map(opened, into)]
