@@ -12,6 +12,7 @@ Each is `scipy.ndimage`'s function of that name. What stands past the ends of th
 
 from __future__ import annotations
 
+from gpuarray.ndimage.derivatives import generic_laplace, laplace, prewitt, sobel
 from gpuarray.ndimage.gaussian import (
     gaussian_filter,
     gaussian_filter1d,
@@ -24,10 +25,6 @@ from gpuarray.ndimage.linear import (
     convolve1d,
     correlate,
     correlate1d,
-    generic_laplace,
-    laplace,
-    prewitt,
-    sobel,
     uniform_filter,
     uniform_filter1d,
 )

@@ -14,7 +14,8 @@ from gpuarray.axes import normalize_axis
 from gpuarray.elementwise import apply, cast
 from gpuarray.ndimage.arguments import axes_of, image, modes_of, output_dtype, sequence
 from gpuarray.ndimage.around import unfiltered
-from gpuarray.ndimage.linear import along_axis, generic_laplace, over_derivatives
+from gpuarray.ndimage.derivatives import generic_laplace, over_derivatives
+from gpuarray.ndimage.linear import along_axis
 
 MOST = 10**6
 """Weights of a filter, at most: a larger standard deviation is a mistake, or a smoothing that needs another method."""
