@@ -226,6 +226,7 @@ from gpuarray.numeric import (
     round,
     where,
 )
+from gpuarray.order_statistics import median, nanmedian, nanpercentile, nanquantile, percentile, quantile
 from gpuarray.overlap import map_overlap
 from gpuarray.padding import pad
 from gpuarray.reductions import all, amax, amin, any, argmax, argmin, count_nonzero, max, min, prod, sum

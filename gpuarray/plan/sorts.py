@@ -14,10 +14,12 @@ from gpuarray.graph.grid import Chunks, Lengths
 from gpuarray.graph.leaves import Source
 from gpuarray.graph.node import Node, from_line_of, rewrite, toposort
 from gpuarray.graph.select import Select
+from gpuarray.graph.selection import Quantile
 from gpuarray.graph.sorting import POSITION, Halves, Hands, Piece, Runs, Sort, Trimmed, along
 from gpuarray.graph.stencil import Part
 from gpuarray.kernels.errors import MemoryLimitError
 from gpuarray.plan.block import expand, needs
+from gpuarray.plan.selections import selection
 from gpuarray.plan.tiling import Budget
 
 COPIES = 3.2
@@ -30,7 +32,7 @@ besides."""
 
 def split(roots: Sequence[Node], budget: Budget) -> tuple[Node, ...]:
     """Replace what goes through rows that no task can hold by steps that tasks can do."""
-    rules: dict[type[Node], Callable[[Node, Budget], Node]] = {Sort: _sort}
+    rules: dict[type[Node], Callable[[Node, Budget], Node]] = {Sort: _sort, Quantile: selection}
     if not any(type(n) in rules for n in toposort(*roots)):
         return tuple(roots)
 

@@ -16,6 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from gpuarray.graph.blocks import MapBlocks
+from gpuarray.graph.fold import Fold
 from gpuarray.graph.grid import Chunks, Lengths, Region, count, number_of, region_at, size_of
 from gpuarray.graph.leaves import Source
 from gpuarray.graph.move import Concat, Reshape
@@ -40,7 +41,7 @@ MOST = 10_000
 """Tasks that are looked at one by one before a run."""
 UNEVEN = (Concat, Reshape, Compress, Scatter)
 """Nodes whose inputs' regions are not the same size everywhere; so are views through index arrays."""
-BY_THEMSELVES = (MapBlocks, Tail, Runs, Piece)
+BY_THEMSELVES = (MapBlocks, Tail, Runs, Piece, Fold)
 """Nodes whose tasks are the chunks of their result."""
 PER_THREAD = 4
 """Tasks per thread that work is split into where it is large enough, so that threads finish together."""

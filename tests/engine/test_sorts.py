@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import gpuarray as ga
-from engine.serial import Serial
 from gpuarray.graph.sorting import Piece, Sort
 from gpuarray.kernels.backends.fake import Fake
 from gpuarray.plan import sorts
 from gpuarray.plan.build import build
 from gpuarray.plan.tiling import Budget
 from gpuarray.run import ArraySink
+from tests.engine.serial import Serial
 
 KIB, MIB = 2**10, 2**20
 
