@@ -23,7 +23,7 @@ help:
 	@echo "make demo    compute on an array larger than the memory it may use, and draw it"
 	@echo "make test    run the tests"
 	@echo "make check   lint, formatting, types, who imports whom"
-	@echo "make format  format the code and mend what can be mended"
+	@echo "make format  format the code, mend what can be mended, and write what is made from the code"
 	@echo "make bench   run the benchmarks        (BENCH_ARGS=...)"
 	@echo "make gpu     run the tests that need a GPU"
 	@echo "make docker  build the CPU image, docker-cuda the CUDA image       (BASE_IMAGE=...)"
@@ -43,6 +43,8 @@ check: $(call need,dev)
 	$(PY) -c "from importlinter.cli import lint_imports_command as run; run()"
 
 format: $(call need,dev)
+	$(PY) docs/names/stubs.py
+	$(PY) docs/names/table.py
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 

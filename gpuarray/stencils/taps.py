@@ -172,16 +172,16 @@ class Trace:
 class Parameter(NDArray):
     """A parameter of a stencil that stands for an array: an array of elements around it, or its own value."""
 
-    __slots__ = ("name", "trace")
+    __slots__ = ("_trace", "name")
 
     def __init__(self, trace: Trace, name: str, dtype: np.dtype[Any]) -> None:
-        self.trace, self.name = trace, name
+        self._trace, self.name = trace, name
         super().__init__(TapNode(name, None, dtype))
 
     @property
     def node(self) -> Node:
         """Its value at the point; asked for by every operation on it."""
-        self.trace.used_bare(self.name)
+        self._trace.used_bare(self.name)
         return self._node
 
     @property
@@ -193,7 +193,7 @@ class Parameter(NDArray):
 
     @property
     def ndim(self) -> int:
-        return self.trace.ndim or 1
+        return self._trace.ndim or 1
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -201,8 +201,10 @@ class Parameter(NDArray):
     def __repr__(self) -> str:
         return f"<field {self.name}>"
 
+    __str__ = __repr__
+
     def __getitem__(self, key: Any) -> NDArray:
-        return self.trace.tap(self.name, self.dtype, key)
+        return self._trace.tap(self.name, self.dtype, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise Refused(
