@@ -20,6 +20,19 @@ from gpuarray.kernels import backends
 from gpuarray.kernels.errors import TaskError
 
 
+class Insistent:
+    """What `LiftableWork.lift` needs of a `Staging`; if the device runs out of memory, chunks make room."""
+
+    def __init__(self, staging: Staging, twice: Callable[[Callable[[], Any]], Any]) -> None:
+        self._staging, self._twice = staging, twice
+
+    def upload(self, array: Any) -> Any:
+        return self._twice(partial(self._staging.upload, array))
+
+    def stream(self, shape: tuple[int, ...], dtype: Any, read: Callable[[Any, Any], object]) -> Any:
+        return self._twice(partial(self._staging.stream, shape, dtype, read))
+
+
 class Home:
     """What `Work.store` needs of a backend, where results come from a device."""
 
@@ -131,7 +144,7 @@ class Running:
             events.emit(TaskStarted(monotonic(), self.number, task.key, threading.get_ident()))
         start = monotonic()
         chunks = self._twice(lambda: memory.take(ticket)) if task.inputs else {}
-        loaded = self._lift(task, task.work.load())
+        loaded = self._load(task)
         loaded_at = monotonic()
         self.check()
         with slot:
@@ -164,12 +177,12 @@ class Running:
             )
             memory.tell(self.number)
 
-    def _lift(self, task: Task, loaded: Any) -> Any:
-        """Copy to the device, while others compute, what a task reads and may have there from the start."""
-        staging, lift = self.memory.staging, getattr(task.work, "lift", None)
-        if staging is None or lift is None:
-            return loaded
-        return lift(loaded, lambda array: self._twice(partial(staging.upload, array)))
+    def _load(self, task: Task) -> Any:
+        """Read; and bring to the device, while others compute, what a task may have there from the start."""
+        lift = getattr(task.work, "lift", None)
+        if self.memory.staging is None or lift is None:
+            return task.work.load()
+        return lift(Insistent(self.memory.staging, self._twice))
 
     def _run(self, task: Task, loaded: Any, chunks: Any) -> Result:
         """Compute, and wait for it: what a task has used may be given back, whether it succeeds or fails."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -31,6 +31,7 @@ _LEAST = 1 << 10
 _PATIENCE = 10.0
 """Seconds to wait for a piece; each is needed for a hundredth of one."""
 
+Array = np.ndarray[Any, Any]
 Index = tuple[int | slice, ...]
 
 
@@ -80,12 +81,40 @@ class Staging:
             else:
                 there = backend.allocate(dense.shape, dense.dtype)
                 flat, source = _flat(there, dense)
-                with self._flights(None) as flights:
-                    for index, part in self._parts(flat, source):
-                        lease = flights.lease(part)
-                        np.copyto(lease.array, source[index])
-                        flights.start(lease, backend.upload(lease.array, part), index)
+                self._fill(flat, lambda index, piece: np.copyto(piece, source[index]))
             return there if _ordered(axes) else there.transpose(_inverse(axes))
+
+    def stream(self, shape: tuple[int, ...], dtype: np.dtype[Any], read: Callable[[Index, Array], object]) -> Any:
+        """A new array on the device that is read piece by piece, straight into pinned memory.
+
+        Parameters
+        ----------
+        read : called with the index of a part and an array of the part's shape, which it fills
+
+        Raises
+        ------
+        MemoryError
+            if the device has no room for it; nothing of it is left there.
+        """
+        backend = self._backend
+        with backend.active():
+            if dtype.itemsize > self._piece:
+                whole = np.empty(shape, dtype)
+                read((), whole)
+                return backend.upload(whole).wait()
+            there = backend.allocate(shape, dtype)
+            if shape:
+                self._fill(there, read)
+            else:
+                self._fill(there.reshape(1), lambda index, piece: read((), piece.reshape(())))
+            return there
+
+    def _fill(self, there: Any, read: Callable[[Index, Array], object]) -> None:
+        with self._flights(None) as flights:
+            for index, part in self._parts(there):
+                lease = flights.lease(part)
+                read(index, lease.array)
+                flights.start(lease, self._backend.upload(lease.array, part), index)
 
     def download(self, array: Any, out: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
         """A device array as a NumPy array: `out`, which may have any strides, or a new one."""
@@ -101,14 +130,14 @@ class Staging:
             here = np.empty(dense.shape, dense.dtype) if out is None else out.transpose(axes)
             flat, target = _flat(dense, here)
             with self._flights(target) as flights:
-                for index, part in self._parts(flat, target):
+                for index, part in self._parts(flat):
                     lease = flights.lease(part)
                     flights.start(lease, backend.download(part, lease.array), index)
             return here.transpose(_inverse(axes)) if out is None else out
 
-    def _parts(self, flat: Any, host: np.ndarray[Any, Any]) -> list[tuple[Index, Any]]:
+    def _parts(self, flat: Any) -> list[tuple[Index, Any]]:
         """All at once: no view is taken of an array that is being copied."""
-        return [(index, flat[index]) for index in pieces(host, self._piece)]
+        return [(index, flat[index]) for index in pieces(flat, self._piece)]
 
     @contextlib.contextmanager
     def _flights(self, target: np.ndarray[Any, Any] | None) -> Iterator[_Flights]:
@@ -235,7 +264,7 @@ def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(axis) for axis in np.argsort(axes))
 
 
-def pieces(array: np.ndarray[Any, Any], most: int) -> Iterator[Index]:
+def pieces(array: Any, most: int) -> Iterator[Index]:
     """Indices of parts of at most `most` bytes that cover an array in C order, each contiguous in it.
 
     >>> list(pieces(np.zeros((2, 3)), 16))

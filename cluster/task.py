@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -55,11 +55,14 @@ class Work(Protocol):
 
 
 class LiftableWork(Work, Protocol):
-    """Work of which a device can have the inputs before its turn comes."""
+    """Work of which a device can have what is read before its turn comes."""
 
-    def lift(self, loaded: Any, upload: Callable[[Any], Any]) -> Any:
-        """Called between `load` and `run`: what was loaded, with `upload` applied to those NumPy arrays that may be on
-        the device from before `run` to after it, within the task's `work_nbytes`."""
+    def lift(self, staging: Any) -> Any:
+        """In place of `load`, where tasks compute on a device: read, and bring there what may be there from before
+        `run` to after it, within the task's `work_nbytes`.
+
+        `staging` has the methods ``upload(array)`` and ``stream(shape, dtype, read)`` of `cluster.staging.Staging`.
+        """
 
 
 @dataclass(frozen=True, slots=True)

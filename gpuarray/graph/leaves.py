@@ -12,7 +12,11 @@ from gpuarray.kernels.program import Affine
 
 
 class Reader(Protocol):
-    """Where a `Source` gets its data. Compared by identity; picklable; `read` is called from several threads."""
+    """Where a `Source` gets its data. Compared by identity; picklable; `read` is called from several threads.
+
+    A reader with a true attribute ``in_pieces`` has a method ``read_into(region, out)`` as well, which fills an array
+    in C order; a region is read at about the same cost by several calls. So it reaches a device without a copy.
+    """
 
     name: str
     in_memory: bool

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from gpuarray.graph.stencil import Part, Sweep
 
 Value = tuple[Node, Region]
 """A node's result over a region."""
+SLACK = 1 << 20
+"""Bytes, or a sixteenth of what it needs if that is less, that a task may need more to have its sources early."""
 IN_PLACE = (Fused, Scan, Sweep)
 """Nodes that can write their result to memory they are given."""
 
@@ -99,7 +102,8 @@ def needs(block: Block, into: frozenset[Value] = frozenset(), device: bool = Fal
     """
     inputs: dict[Key, int] = {}
     load, steps = profile(block, inputs, into, device)
-    return Needs(tuple(inputs.items()), load, max(steps), device)
+    work = _ahead(block, steps)[1] if device else max(steps)
+    return Needs(tuple(inputs.items()), load, work, device)
 
 
 def profile(
@@ -145,23 +149,29 @@ def profile(
 
 
 def ahead(block: Block) -> list[Value]:
-    """Sources that a device can have from before the first step to after the last, with no more than `needs` counts."""
+    """Sources that a device has from before the first step to after the last: those that take hardly more so."""
+    return _ahead(block, profile(block, {}, device=True)[1])[0]
+
+
+def _ahead(block: Block, steps: list[int]) -> tuple[list[Value], int]:
+    """Those sources, and the most bytes held at any step with them."""
     sources = block.sources()
+    most = max(steps)
     if not sources:
-        return []
-    steps = np.array(profile(block, {}, device=True)[1])
-    room = steps.max() - steps
+        return [], most
+    held = np.array(steps)
+    most += min(most // 16, SLACK)
     until = {value: k for k, freed in enumerate(last_uses(block)) for value in freed}
+    at = {value: k for k, value in enumerate(block.values)}
     found = []
-    for k, value in enumerate(block.values):
-        if isinstance(value[0], Source):
-            nbytes = value[0].nbytes(value[1])
-            others = (room[:k], room[until.get(value, len(room)) + 1 :])
-            if all(part.min(initial=nbytes) >= nbytes for part in others):
-                for part in others:
-                    part -= nbytes
-                found.append(value)
-    return found
+    for value in sources:
+        nbytes = value[0].nbytes(value[1])
+        others = held[: at[value]], held[until.get(value, len(held)) + 1 :]
+        if all(part.max(initial=0) + nbytes <= most for part in others):
+            for part in others:
+                part += nbytes
+            found.append(value)
+    return found, int(held.max())
 
 
 def _pieces_needs(node: Node, region: Region, device: bool) -> Needs:
@@ -267,6 +277,13 @@ def read_sources(block: Block) -> dict[Value, Any]:
     return {(n, r): n.reader.read(r) for n, r in block.sources()}  # type: ignore[attr-defined]
 
 
+def read_piece(reader: Any, region: Region, index: tuple[int | slice, ...], piece: Any) -> None:
+    """Read the part of a region that an index of its first axes selects."""
+    first = tuple(r[i : i + 1] if isinstance(i, int) else r[i] for r, i in zip(region, index, strict=False))
+    part = (*first, *region[len(index) :])
+    reader.read_into(part, piece.reshape(shape_of(part)))
+
+
 def gather(node: Stored, region: Region, backend: Any, chunks: Mapping[Key, Chunk]) -> Any:
     """A region of an earlier stage's result, from the chunks that hold it."""
     touched = list(touching(node.chunks, region))
@@ -303,10 +320,19 @@ class BlockWork:
     def load(self) -> dict[Value, Any]:
         return read_sources(self._block())
 
-    def lift(self, loaded: dict[Value, Any], upload: Callable[[Any], Any]) -> dict[Value, Any]:
-        for value in ahead(self._block()):
-            if getattr(loaded[value], "device", "cpu") == "cpu":  # or it is the user's array on the device
-                loaded[value] = upload(loaded[value])
+    def lift(self, staging: Any) -> dict[Value, Any]:
+        block = self._block()
+        early = set(ahead(block))
+        loaded: dict[Value, Any] = {}
+        for value in block.sources():
+            node, region = value
+            reader = node.reader  # type: ignore[attr-defined]
+            if value in early and getattr(reader, "in_pieces", False):
+                loaded[value] = staging.stream(shape_of(region), node.dtype, partial(read_piece, reader, region))
+                continue
+            array = loaded[value] = reader.read(region)
+            if value in early and getattr(array, "device", "cpu") == "cpu":  # or it is the user's array on the device
+                loaded[value] = staging.upload(array)
         return loaded
 
     def run(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> Result:

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from gpuarray import recycled
 from gpuarray.array import NDArray, asarray
 from gpuarray.chunking import Chunks as ChunksLike
 from gpuarray.chunking import normalize_chunks
 from gpuarray.errors import StorageError, StorageWriteError
-from gpuarray.graph.grid import Region, Shape, nbytes, size_of
+from gpuarray.graph.grid import Region, Shape, nbytes, shape_of, size_of
 from gpuarray.graph.leaves import Source
 from gpuarray.graph.select import Select
 from gpuarray.storage.common import (
@@ -29,7 +30,7 @@ from gpuarray.storage.common import (
     check_stored_dtype,
     write_all,
 )
-from gpuarray.storage.region_io import disk_nbytes, read_exactly, read_region, transient_nbytes, write_region
+from gpuarray.storage.region_io import disk_nbytes, read_exactly, read_region_into, transient_nbytes, write_region
 
 MAX_HEADER = 1 << 20
 """Bytes of header beyond which a file is taken for damaged; NumPy itself writes a few hundred."""
@@ -42,6 +43,7 @@ class NpyReader:
     """The data of a `.npy` file, in the order in which it lies there. Readers of one unchanged file are equal."""
 
     in_memory = False
+    in_pieces = True
 
     def __init__(self, path: str, start: int, shape: Shape, dtype: np.dtype[Any], stamp: Stamp, strict: bool) -> None:
         self.path, self.start, self.shape, self.dtype, self.stamp = path, start, shape, dtype, stamp
@@ -63,13 +65,20 @@ class NpyReader:
         return NpyReader, (self.path, self.start, self.shape, self.dtype, self.stamp, False)
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
+        out = recycled.empty(shape_of(region), self.dtype.newbyteorder("="))
+        self.read_into(region, out)
+        return out
+
+    def read_into(self, region: Region, out: np.ndarray[Any, Any]) -> None:
+        """Read a region into an array in C order."""
         fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         try:
             self._check(os.fstat(fd))
-            out = read_region(fd, self.start, self.shape, region, self.dtype, self.path)
+            read_region_into(fd, self.start, self.shape, region, out.view(self.dtype), self.path)
         finally:
             os.close(fd)
-        return to_native(out)
+        if not self.dtype.isnative:
+            out.byteswap(inplace=True)
 
     def _check(self, found: os.stat_result) -> None:
         changed = stamp_of(found) != self.stamp if self.strict else found.st_size != self.stamp[1]
@@ -88,13 +97,6 @@ class NpyReader:
 
 def stamp_of(found: os.stat_result) -> Stamp:
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def to_native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Swap the bytes in place where the file has the other order."""
-    if array.dtype.isnative:
-        return array
-    return array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
 
 
 def from_npy(path: PathLike, chunks: ChunksLike = "auto") -> NDArray:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from gpuarray import recycled
 from gpuarray.errors import StorageError
 from gpuarray.graph.grid import Region, Shape, shape_of, size_of
-from gpuarray import recycled
 
 GAP = 8 * 1024
 """Bytes between runs from which a system call for each run is cheaper than reading the gaps as well."""
@@ -113,16 +113,21 @@ def read_region(fd: int, start: int, shape: Shape, region: Region, dtype: np.dty
     Raises StorageError where the file ends too early.
     """
     out = recycled.empty(shape_of(region), dtype)
+    read_region_into(fd, start, shape, region, out, name)
+    return out
+
+
+def read_region_into(fd: int, start: int, shape: Shape, region: Region, out: Array, name: str) -> None:
+    """The same into an array in C order, of the file's dtype."""
     if not out.size:
-        return out
-    layout = Layout(shape, dtype.itemsize, region)
+        return
+    layout = Layout(shape, out.itemsize, region)
     if layout.grouped:
         _read_groups(fd, start, layout, out, name)
-        return out
+        return
     data, run = as_bytes(out), layout.run
     for k, offset in enumerate(layout.starts(start, layout.axis)):
         read_exactly(fd, data[k * run : (k + 1) * run], offset, name)
-    return out
 
 
 def _read_groups(fd: int, start: int, layout: Layout, out: Array, name: str) -> None:

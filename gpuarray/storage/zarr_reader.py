@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from gpuarray import recycled
 from gpuarray.errors import StorageError
 from gpuarray.graph.grid import Lengths, Region, nbytes, shape_of
-from gpuarray import recycled
 from gpuarray.storage.common import Place, public_name
 from gpuarray.storage.zarr_chunks import LocalChunks, local_chunks
 
@@ -78,16 +78,25 @@ class ZarrReader:
 
     def read(self, region: Region) -> np.ndarray[Any, Any]:
         out = recycled.empty(shape_of(region), self.dtype.newbyteorder("="))
+        self.read_into(region, out)
+        return out
+
+    def read_into(self, region: Region, out: np.ndarray[Any, Any]) -> None:
+        """Read a region into an array."""
         if not out.size:
-            return out
+            return
         if self.direct is not None:
             self.direct.read(region, out, self.name)
-            return out
+            return
         for box in self._boxes(region):
             self._check_shards(box)
             wanted, at = box_part(self.box, box, region)
             out[at] = self._decode(wanted)
-        return out
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether parts of chunks can be read without decoding all of them."""
+        return self.direct is not None and self.direct.decode is None
 
     def _check_shards(self, box: Box) -> None:
         """An empty file would be read as a shard that is missing."""

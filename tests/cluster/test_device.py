@@ -25,8 +25,8 @@ PATIENCE = 20
 class Lifted(FunctionWork):
     """Work whose loads go to the device before its turn."""
 
-    def lift(self, loaded, upload):
-        return [upload(array) for array in loaded]
+    def lift(self, staging):
+        return [staging.upload(array) for array in self.load()]
 
 
 def lifted(n, nbytes, function, sink=None):

@@ -186,3 +186,34 @@ def test_pieces_cover_an_array_in_order(shape, most):
     parts = [array[index] for index in pieces(array, most)]
     assert all(part.nbytes <= most and part.flags.c_contiguous for part in parts)
     assert [v for part in parts for v in part.ravel()] == list(array.ravel())
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (500,), (7, 60), (3, 2, 900)])
+@pytest.mark.parametrize("limit", [None, 40_000, 100])
+def test_arrays_are_read_piece_by_piece(device, shape, limit):
+    staging, array = Staging(device, limit), np.random.default_rng(0).random(shape)
+    seen = []
+
+    def read(index, piece):
+        seen.append(piece.nbytes)
+        piece[...] = array[index]
+
+    there = staging.stream(shape, array.dtype, read)
+    np.testing.assert_array_equal(staging.download(there), array)
+    assert sum(seen) == array.nbytes
+    assert not staging.nbytes or max(seen, default=0) <= staging._piece
+    assert whole(staging)
+
+
+def test_a_read_that_fails_leaves_nothing_behind(device):
+    staging, calls = Staging(device, 20_000), []
+
+    def read(index, piece):
+        calls.append(index)
+        piece[...] = 1
+        if len(calls) == 4:
+            raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        staging.stream((160,), np.dtype("f8"), read)
+    assert whole(staging)

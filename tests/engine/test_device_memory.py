@@ -6,6 +6,7 @@ import gc
 import random
 import re
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ import gpuarray as ga
 from gpuarray import config, executors
 from gpuarray.errors import DeviceMemoryError
 from gpuarray.executors import Engine
+from gpuarray.graph.leaves import Source
+from gpuarray.graph.node import toposort
 from gpuarray.kernels.backends.fake import Fake
 from gpuarray.plan.block import ahead
 from tests.engine.programs import Program
@@ -124,3 +127,29 @@ def test_a_source_that_is_read_late_waits_where_there_is_no_room() -> None:
     (task,) = plan_of(ga.concatenate([a, a]).cumsum(axis=0)[:64] + b).tasks()
     block = task.work._block()
     assert len(ahead(block)) < len(block.sources())
+
+
+@pytest.mark.parametrize("kind", ["npy", "fortran", "swapped", "raw zarr", "zarr"])
+def test_files_go_through_pinned_memory(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where parts of a file can be read as they are, they are read into pinned memory, and held nowhere else."""
+    a = np.random.default_rng(0).standard_normal((90, 70))
+    path = str(tmp_path / "x")
+    if "zarr" in kind:
+        zarr = pytest.importorskip("zarr")
+        codecs = {"compressors": None} if kind == "raw zarr" else {}
+        made = zarr.create_array(path, shape=a.shape, chunks=(40, 30), dtype=a.dtype, **codecs)
+        made[...] = a
+        x = ga.from_zarr(path)
+    else:
+        np.save(path, {"npy": a, "fortran": np.asfortranarray(a), "swapped": a.astype(">f8")}[kind])
+        x = ga.from_npy(path + ".npy", chunks=(50, 30))
+    reads = []
+    reader = type(next(leaf.reader for leaf in toposort(x.node) if isinstance(leaf, Source)))
+    read = reader.read
+    monkeypatch.setattr(reader, "read", lambda self, region: reads.append(region) or read(self, region))
+    with ga.config.set(device="fake", device_memory="64 KiB", host_memory="1 MiB"):
+        for view in ((), (slice(None, None, -3), slice(1, None, 2)), (5,), (slice(7, 8), slice(60, 70))):
+            np.testing.assert_array_equal((x + 1)[view].compute(), (a + 1)[view])
+        assert float((x * 2).sum().compute()) == pytest.approx(2 * a.sum())
+        check(executors.current())
+    assert bool(reads) == (kind == "zarr")
