@@ -33,6 +33,8 @@ LOOK = 0.5
 QUICK, LONG = 0.05, 0.4
 """Seconds: orders that are done faster get more tasks, those that take longer get fewer."""
 MOST_ITEMS = 64
+MANY = 5
+"""A task's workers may die so many times as often as it is tried again, if other tasks are done in between."""
 DEPTH = 256
 """Tasks read ahead, at least."""
 
@@ -43,6 +45,7 @@ class Sent:
 
     worker: str
     jobs: list[Job]
+    items: tuple[Item, ...]
     future: Any
     start: float
 
@@ -94,6 +97,8 @@ class DistributedExecutor:
         self._runs = itertools.count(1)
         self._records: weakref.WeakSet[Record] = weakref.WeakSet()
         self._look()
+        self._new: set[str] = set()
+        """Workers that were found at the last look and may not be ready."""
         facts = [self.link.facts(worker) for worker in self.hands]
         self.backend_name: str = facts[0]["backend"]
         self.device: bool = facts[0]["device"]
@@ -246,8 +251,10 @@ class DistributedExecutor:
         for worker in gone:
             self._bury(schedule, worker)
         for worker in joined:
-            if not self.link.ready(worker):  # it has no store yet: at the next look
+            # dask gives it its store after it has joined: not at the look that finds it
+            if worker not in self._new or not self.link.ready(worker):
                 del self.hands[worker]
+        self._new = set(joined)
         for worker in self.hands:
             schedule.joined(worker)
 
@@ -258,7 +265,7 @@ class DistributedExecutor:
         self.link.cancel([sent.future for sent in hand.sent.values()])
         schedule.gone(worker, list(self._records), hand.threads)
         for job in schedule.jobs.values():
-            if job.deaths > self.retries:
+            if job.deaths_in_row > self.retries or job.deaths > MANY * self.retries:
                 raise ClusterError(
                     f"{job.deaths} workers died while they performed {describe(job)}. It was to take "
                     f"{format_bytes(job.task.load_nbytes + job.task.work_nbytes)} of the {format_bytes(self.limit)} "
@@ -303,7 +310,7 @@ class DistributedExecutor:
         order = Order(self.name, items, tuple(schedule.drops.pop(worker, ())))
         label = (jobs[0].record.stages.get(jobs[0].task.key[0]) or _NAMELESS).label
         name = f"{_plain(label)}-{uuid.uuid4().hex}"
-        sent = Sent(worker, jobs, None, monotonic())
+        sent = Sent(worker, jobs, items, None, monotonic())
         hand.sent[name] = sent
         sent.future = self.link.submit(order, worker, name, lambda _: arrived.put((worker, name)))
         if self.events:
@@ -372,7 +379,7 @@ class DistributedExecutor:
                 known[run].opened.discard(worker)
             for run, key in error.lost:
                 if run in known:
-                    schedule.lost("", [(known[run], key)])
+                    schedule.lost(sent.items[error.done].sources[key][1], [(known[run], key)])
             schedule.retry(sent.jobs[error.done :])
         elif isinstance(error, LostWorker):
             for job in sent.jobs:
@@ -382,7 +389,7 @@ class DistributedExecutor:
             if worker in self.hands:  # dask has given the order up, and the worker lives
                 hand.sent.pop(name, None)
                 for job in sent.jobs:
-                    job.deaths += 1
+                    job.died(schedule.tasks_done)
                 schedule.retry(sent.jobs)
         else:
             raise error

@@ -75,6 +75,16 @@ class Job:
     worker: str | None = None
     """Who performs it."""
     deaths: int = 0
+    """Workers that died while it was under way."""
+    deaths_in_row: int = 0
+    """Those since any task was last done."""
+    _done_before: int = 0
+
+    def died(self, done: int) -> None:
+        """A worker died under it, when so many tasks were done."""
+        self.deaths_in_row = 1 if done > self._done_before else self.deaths_in_row + 1
+        self._done_before = done
+        self.deaths += 1
 
     @property
     def refs(self) -> Iterator[Ref]:
@@ -98,6 +108,7 @@ class Schedule:
         self._queues: dict[str, list[tuple[int, int, Job]]] = {}
         self._homeless: list[Job] = []
         self._counted: set[Ref] = set()
+        self.tasks_done = 0
         self._ticks = itertools.count()
         self._positions = itertools.count()
         self.drops: dict[str, list[tuple[str, Key]]] = {}
@@ -132,7 +143,7 @@ class Schedule:
                 del record.places[key]
         told = sorted((job for job in self.jobs.values() if job.worker == worker), key=lambda job: job.position)
         for job in told[:running]:
-            job.deaths += 1
+            job.died(self.tasks_done)
         for job in told:
             job.worker = None
         self._look_again()
@@ -140,10 +151,10 @@ class Schedule:
             self._place(job)
 
     def lost(self, worker: str, refs: Iterable[Ref]) -> None:
-        """Chunks are not where they were thought to be."""
+        """Chunks are not on the worker that was thought to have them."""
         for home, key in refs:
-            if home.places.get(key) == worker or worker == "":
-                home.places.pop(key, None)
+            if home.places.get(key) == worker:
+                del home.places[key]
         self._look_again()
 
     def retry(self, jobs: Iterable[Job]) -> None:
@@ -195,6 +206,7 @@ class Schedule:
         worker = job.worker
         assert worker is not None
         record, task = job.record, job.task
+        self.tasks_done += 1
         del self.jobs[record, task.key]
         for key, nbytes in task.outputs:
             if not job.again and self._plan is not None:

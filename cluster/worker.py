@@ -267,7 +267,7 @@ class Store:
                 try:
                     ticket = run.running.admit(node)
                 except KeyError:  # dropped by the order of another thread meanwhile
-                    raise Gone(tuple((item.run, key) for key in task.inputs)) from None
+                    raise Gone(tuple((item.sources[key][0], key) for key in names)) from None
             if ticket is None:
                 raise Cancelled
             work.ticket = ticket
