@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -57,6 +58,7 @@ class CupyBackend:
             self._work = cupy.cuda.Stream()
             self._copier = Copier(cupy, self._work, number)
         self.set_limit(limit)
+        _BACKENDS.add(self)
 
     def __repr__(self) -> str:
         return f"CupyBackend(number={self.number}, limit={self.limit})"
@@ -92,7 +94,7 @@ class CupyBackend:
         try:
             return self._pool.malloc(nbytes)
         except self._cupy.cuda.memory.OutOfMemoryError:
-            self._pool.free_all_blocks()
+            _give_back(self.number)
         try:
             return self._pool.malloc(nbytes)
         except self._cupy.cuda.memory.OutOfMemoryError as error:
@@ -107,8 +109,9 @@ class CupyBackend:
         )
 
     def memory(self) -> tuple[int, int]:
-        """Bytes of the device: those that are free or in our pool, and all."""
+        """Bytes of the device: those that are free or ours already, and all."""
         with self._here():
+            _give_back(self.number)
             free, total = self._cupy.cuda.runtime.memGetInfo()
             return int(free) + int(self._pool.total_bytes()), int(total)
 
@@ -278,6 +281,16 @@ class CupyBackend:
                 return stencils.sweep(self.xp, *given)
             swept: tuple[Any, ...] = self._launcher.sweep(self.xp, *given)
             return swept
+
+
+_BACKENDS: weakref.WeakSet[CupyBackend] = weakref.WeakSet()
+
+
+def _give_back(number: int) -> None:
+    """Free what the pools of a device, which is current, keep for later: one may hold what another needs."""
+    for backend in tuple(_BACKENDS):
+        if backend.number == number:
+            backend._pool.free_all_blocks()
 
 
 def check_dtype(dtype: np.dtype[Any]) -> None:
