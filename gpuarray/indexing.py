@@ -247,6 +247,11 @@ def setitem(x: NDArray, key: Any, value: Any) -> Node:
             node = Select((), (0,), node)
         made: Node = Map("where", x.dtype, mask, node, x.node)
         return made
+    scalars = [k for k in full if is_mask(k) and k.ndim == 0]
+    if scalars:  # each stands for an axis of length one or zero in front
+        full = tuple(k for k in full if not (is_mask(k) and k.ndim == 0))
+        if not all(bool(k) for k in scalars):
+            return x.node
     if any(is_mask(k) or is_array(k) for k in full):
         return scattered(x, full, node)
     return assigned(x.node, full, node)
@@ -315,8 +320,6 @@ def scattered(x: NDArray, key: Key, value: Node) -> Node:
             concrete += np.nonzero(np.asarray(k.compute() if hasattr(k, "compute") else k))
         else:
             concrete.append(k)
-    if any(is_mask(k) and k.ndim == 0 for k in key):
-        raise IndexError("a 0-dimensional boolean index cannot be assigned to together with others")
     positions = flat_positions_of(x.shape, tuple(concrete))
     flat: Node = Reshape((positions.size,), fitted(value, positions.shape))
     made: Node = Scatter(Indices(positions.ravel()), x.node, flat)

@@ -188,6 +188,21 @@ def test_diagonals_far_outside(k):
     np.testing.assert_array_equal(ga.triu(a, k).compute(), np.triu(a, near))
 
 
+@pytest.mark.parametrize("mask", [True, False])
+@pytest.mark.parametrize("value", [5.0, np.ones((1, 3)), np.ones(3), np.ones((1, 2, 3))], ids=np.shape)
+def test_assigning_through_one_boolean(mask, value):
+    for key in (mask, np.bool_(mask), ga.asarray(mask), (mask, Ellipsis), (ga.asarray(mask), slice(None), [0, 1, 2])):
+        expected, x = np.zeros((2, 3)), ga.zeros((2, 3))
+        expected[key if not isinstance(key, tuple) else (mask, *key[1:])] = value
+        x[key] = value
+        np.testing.assert_array_equal(x.compute(), expected)
+    x = ga.zeros(())
+    x[ga.asarray(mask)] = 7
+    assert float(x) == 7 * mask
+    with pytest.raises(ValueError, match="broadcast"):
+        ga.zeros((2, 3))[True] = np.ones(2)
+
+
 @pytest.mark.parametrize(
     ("shape", "mask"), [((0, 1), (0, 0)), ((3, 1), (0, 1)), ((3, 1), (0, 0)), ((2, 3, 4), (0, 3)), ((2, 3, 4), (2, 0))]
 )
