@@ -250,6 +250,8 @@ def setitem(x: NDArray, key: Any, value: Any) -> Node:
     scalars = [k for k in full if is_mask(k) and k.ndim == 0]
     if scalars:  # each stands for an axis of length one or zero in front
         full = tuple(k for k in full if not (is_mask(k) and k.ndim == 0))
+        if any(is_array(k) for k in full) or any(is_mask(k) for k in full):
+            raise IndexError("a boolean without dimensions cannot be assigned through together with other arrays")
         if not all(bool(k) for k in scalars):
             return x.node
     if any(is_mask(k) or is_array(k) for k in full):

@@ -191,7 +191,7 @@ def test_diagonals_far_outside(k):
 @pytest.mark.parametrize("mask", [True, False])
 @pytest.mark.parametrize("value", [5.0, np.ones((1, 3)), np.ones(3), np.ones((1, 2, 3))], ids=np.shape)
 def test_assigning_through_one_boolean(mask, value):
-    for key in (mask, np.bool_(mask), ga.asarray(mask), (mask, Ellipsis), (ga.asarray(mask), slice(None), [0, 1, 2])):
+    for key in (mask, np.bool_(mask), ga.asarray(mask), (mask, Ellipsis), (ga.asarray(mask), slice(None), slice(0, 3))):
         expected, x = np.zeros((2, 3)), ga.zeros((2, 3))
         expected[key if not isinstance(key, tuple) else (mask, *key[1:])] = value
         x[key] = value
@@ -201,6 +201,8 @@ def test_assigning_through_one_boolean(mask, value):
     assert float(x) == 7 * mask
     with pytest.raises(ValueError, match="broadcast"):
         ga.zeros((2, 3))[True] = np.ones(2)
+    with pytest.raises(IndexError, match="together with other arrays"):
+        ga.zeros((2, 3))[True, [0, 1]] = 1
 
 
 @pytest.mark.parametrize(
