@@ -30,7 +30,8 @@ class Engine:
     limit: int
     """Bytes of the memory in which tasks compute that a run may hold."""
     host_limit: int
-    """Bytes of host memory that a run may hold; the same where tasks compute there."""
+    """Bytes of host memory that a run may hold; the same where tasks compute there. What is pinned for the copies to
+    and from a device is not among them."""
     threads: int
     elsewhere: Elsewhere | None = None
     """Set where tasks compute in other processes."""
@@ -96,7 +97,8 @@ def make(settings: config.Settings) -> Engine:
         threads=threads,
         in_caller=settings.scheduler == "single-threaded",
     )
-    return Engine(executor, backend, device or host, host, threads)
+    staging = executor.memory.staging
+    return Engine(executor, backend, device or host, host - (staging.nbytes if staging else 0), threads)
 
 
 def on_cluster(executor: Any, settings: config.Settings) -> Engine:

@@ -52,7 +52,7 @@ def check(engine: Engine) -> None:
     assert device.counters.used_nbytes == 0
     assert all(tier.held == tier.reserved == 0 for tier in memory.states())
     assert all(tier.limit is None or tier.peak <= tier.limit for tier in memory.states())
-    assert device.counters.peak_pinned_nbytes <= memory.staging.nbytes <= engine.host_limit // 16
+    assert device.counters.peak_pinned_nbytes <= memory.staging.nbytes <= memory.states()[1].limit // 16
 
 
 @pytest.mark.parametrize("first", range(0, 200, BATCH))
@@ -153,3 +153,18 @@ def test_files_go_through_pinned_memory(kind: str, tmp_path: Path, monkeypatch: 
         assert float((x * 2).sum().compute()) == pytest.approx(2 * a.sum())
         check(executors.current())
     assert bool(reads) == (kind == "zarr")
+
+
+def test_results_that_leave_no_room_for_pinned_memory_are_refused_before_the_run() -> None:
+    with ga.config.set(device="fake", device_memory="64 KiB", host_memory="1 MiB"):
+        engine = executors.current()
+        assert engine.host_limit == (1 << 20) - (1 << 16)
+        fits = engine.host_limit // 8 - 1024  # a task reads and writes no more than 8 KiB at once
+        assert (ga.asarray(np.ones(fits), chunks=500) + 1).compute().sum() == 2 * fits
+        x = ga.asarray(np.ones(engine.host_limit // 8 + 1), chunks=500) + 1
+        before = engine.backend.counters.uploads
+        with pytest.raises(ga.errors.MemoryLimitError, match="host_memory"):
+            x.compute()
+        assert engine.backend.counters.uploads == before
+        del x
+        check(engine)
