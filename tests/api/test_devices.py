@@ -12,6 +12,7 @@ import gpuarray as ga
 from gpuarray import devices, executors
 from gpuarray.kernels.backends import cupy as backend_module
 from gpuarray.kernels.backends.cupy import CupyBackend
+from tests.gpu.test_engine import PROGRAMS, data
 from tests.kernels.cupy_standin import CuPy, ndarray
 from tests.kernels.test_cupy_backend import OnHost
 
@@ -185,3 +186,19 @@ def test_what_no_gpu_holds_is_refused_or_done_on_the_host(cupy: CuPy) -> None:
         many = ga.asarray(np.arange(200_000).astype("M8[s]"))
         with pytest.raises(ga.errors.UnsupportedDTypeError, match=r'datetime64.* device="cpu"'):
             (many + np.timedelta64(1, "s")).compute()
+
+
+@pytest.mark.parametrize("memory", ["256 MiB", "24 MiB"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_have_the_bits_of_the_cpu(cupy: CuPy, name: str, memory: str) -> None:
+    """What `tests/gpu` runs on a GPU: here the engine, the backend and the copies are shown to hold together."""
+    x, y = data(), data(1)
+    with ga.config.set(device="cuda", device_memory=memory, chunk_bytes="1 MiB", threads=2):
+        found = PROGRAMS[name](ga.asarray(x), ga.asarray(y)).compute()
+        backend = executors.current().backend
+        assert backend.name == "cupy"
+        assert backend._pool.peak <= backend.limit
+    with ga.config.set(device="cpu", compile="always", chunk_bytes="1 MiB"):
+        expected = PROGRAMS[name](ga.asarray(x), ga.asarray(y)).compute()
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
