@@ -170,6 +170,7 @@ from gpuarray.interop.conversion import (
     shares_memory,
 )
 from gpuarray.interop.limits import finfo, iinfo
+from gpuarray.histograms import bincount, histogram, histogram2d, histogram_bin_edges, histogramdd
 from gpuarray.interop.namespace import array_namespace_info as __array_namespace_info__
 from gpuarray.interop.text import array2string, array_repr, array_str
 from gpuarray.iteration import iterate
@@ -231,6 +232,18 @@ from gpuarray.overlap import map_overlap
 from gpuarray.padding import pad
 from gpuarray.reductions import all, amax, amin, any, argmax, argmin, count_nonzero, max, min, prod, sum
 from gpuarray.several import compute, persist
+from gpuarray.searching import digitize, interp, isin, searchsorted
+from gpuarray.sets import (
+    intersect1d,
+    setdiff1d,
+    setxor1d,
+    union1d,
+    unique,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
+)
 from gpuarray.sorting import argpartition, argsort, lexsort, partition, sort, sort_complex, topk
 from gpuarray.statistics import (
     average,

@@ -68,8 +68,8 @@ def median(
     >>> ga.median(ga.asarray([[7, 1, 2], [4, 4, 9]]), axis=1).compute()
     array([2., 4.])
 
-    Arguments as in `numpy.median`. Rows that fit a task are sorted. Of longer ones (all dtypes but complex) elements are
-    selected exactly, in one pass over the data for each two bytes of an element: four for float64, two for float32.
+    Arguments as in `numpy.median`. Rows that fit a task are sorted. Of longer ones, of all dtypes but complex, elements
+    are selected exactly, in one pass over the data for each two bytes of an element: four for float64, two for float32.
     Raises AxisError out of range.
     """
     return _median(a, axis, out, keepdims, False)
@@ -106,7 +106,7 @@ def _quantile(
     if not bool(((exact >= 0) & (exact <= 1)).all()):
         raise ValueError(f"Quantiles must be in the range [0, 1], percentiles in [0, 100]; got {q}")
     axes = normalize_axes(axis, x.ndim)
-    if not math.prod(x.shape[i] for i in axes) and math.prod(n for i, n in enumerate(x.shape) if i not in axes):
+    if not all(x.shape[i] for i in axes) and all(n for i, n in enumerate(x.shape) if i not in axes):
         if not skip:
             raise IndexError(f"{what} of no elements: shape {x.shape}, axis {axis}")
         dtype = np.result_type(x.dtype, np.float64) if x.dtype.kind != "f" else x.dtype

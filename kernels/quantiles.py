@@ -96,8 +96,8 @@ def of_rows(
     if skip:
         n = n - absent
     low, high, weight = places(xp, n, xp.asarray(np.array(q)), method)
-    picked = [xp.take_along_axis(rows, i, -1) for i in (low, high)]
-    return _without(xp, between(xp, *picked, weight, method, dtype), n, absent, skip)
+    first, second = (xp.take_along_axis(rows, i, -1) for i in (low, high))
+    return _without(xp, between(xp, first, second, weight, method, dtype), n, absent, skip)
 
 
 def _without(xp: Any, made: Any, n: Any, absent: Any, skip: bool) -> Any:

@@ -53,8 +53,8 @@ class Sort(Node):
 
     def __init__(self, axis: int, what: str, kind: str | None, input: Node) -> None:
         self.axis, self.what, self.kind, self.inputs = axis, what, kind, (input,)
-        self.shape, self.dtype = input.shape, POSITION if what == "positions" else input.dtype
-        self.chunks = along(input.chunks, axis, Lengths.regular(self.shape[axis], self.shape[axis]))
+        self.dtype = POSITION if what == "positions" else input.dtype
+        self.shape, self.chunks = input.shape, input.chunks
 
     @property
     def whole(self) -> tuple[int, ...]:

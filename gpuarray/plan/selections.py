@@ -84,16 +84,8 @@ def _selected(
         along += [(*range(kept), None) for _ in state]
         chunks = (*loops, Lengths.regular(width, width))
         traits = Traits("select", whole=(kept,), scratch=3.0 if level else 3 + len(q))
-        refined: Node = Routine(
-            quantiles.refine,
-            keywords,
-            np.dtype(np.uint64),
-            chunks,
-            tuple(along),
-            traits,
-            from_line_of(node, counts),
-            *state,
-        )
+        counts, kind = from_line_of(node, counts), np.dtype(np.uint64)
+        refined: Node = Routine(quantiles.refine, keywords, kind, chunks, tuple(along), traits, counts, *state)
         state = (from_line_of(node, refined),)
     keywords = (*common, ("of", values.dtype), ("dtype", node.dtype))
     chunks = (*loops, Lengths.regular(len(q), len(q)))
