@@ -19,6 +19,8 @@ Address = Callable[[Any, int], Any]
 """``address(array, offset)``: where element 0 of an array lies, moved by so many bytes."""
 Empty = Callable[[int, np.dtype[Any]], Any]
 """``empty(n, dtype)``: a new array of one axis, that begins at a multiple of 16 bytes."""
+Phase = Callable[[Any, int], int]
+"""``phase(array, bytes)``: the address of an array's element 0 modulo so many bytes."""
 Three = tuple[int, int, int]
 
 MOST_ACROSS = 65535
@@ -51,6 +53,8 @@ def scalar_arguments(value: Any, dtype: np.dtype[Any]) -> list[Any]:
     value = np.asarray(value).astype(dtype)[()]
     if dtype.kind == "c":
         return [value.real, value.imag]
+    if dtype == np.float16:
+        return [np.float32(value)]
     return [np.uint8(value)] if dtype.kind == "b" else [value]
 
 

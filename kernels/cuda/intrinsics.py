@@ -18,6 +18,8 @@ def _parts(typ: Any) -> tuple[Any, int]:
         return (ir.FloatType() if typ.bitwidth == 64 else ir.DoubleType()), 2
     if isinstance(typ, types.Boolean):
         return ir.IntType(8), 1
+    if typ == types.float16:  # Numba has its bits as an integer
+        return ir.IntType(16), 1
     if isinstance(typ, types.Float):
         return (ir.FloatType() if typ.bitwidth == 32 else ir.DoubleType()), 1
     return ir.IntType(typ.bitwidth), 1

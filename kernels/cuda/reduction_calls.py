@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.kernels.cuda import merge_code, reduction_code, reduction_plan
+from gpuarray.kernels.cuda import merge_code, reduction_code, reduction_plan, state_code
 from gpuarray.kernels.cuda.call import MOST_BLOCKS, Address, Call, Empty, launch_of, scalars_of
 from gpuarray.kernels.cuda.elementwise_calls import copy, elementwise, fill
 from gpuarray.kernels.cuda.merge_code import STACK
@@ -24,12 +24,12 @@ def reducible(program: Program, reduction: str) -> str:
     """Why a program's values have no CUDA reduction of that name, or an empty text: then they have one.
 
     >>> b = Builder()
-    >>> reducible(b.build(b.input("array", "float16")), "sum")
-    'float16 is no dtype of CUDA kernels'
+    >>> reducible(b.build(b.input("array", "float16")), "max")
+    'max of float16 has no scalar code'
     """
     why = missing(program)
     operand = program.dtype_of(program.outputs[0])
-    return why or ("" if REDUCTIONS[reduction].code(operand) else f"{reduction} of {operand} has no scalar code")
+    return why or ("" if state_code.code_of(reduction, operand) else f"{reduction} of {operand} has no scalar code")
 
 
 def reduce(

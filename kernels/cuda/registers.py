@@ -20,6 +20,7 @@ from gpuarray.kernels.cuda import (
     sweep_code,
 )
 from gpuarray.kernels.cuda.elementwise_code import Operands
+from gpuarray.kernels.cuda.gather_code import gather_kernel
 from gpuarray.kernels.cuda.offline import Kernel
 from gpuarray.kernels.cuda.reduction_code import Layout
 from gpuarray.kernels.cuda.scan_code import Scan
@@ -36,7 +37,7 @@ REDUCTIONS = (
 
 def cases() -> dict[str, Callable[[], Kernel]]:
     """The kernels of the table, by name."""
-    return dict(itertools.chain(_elementwise(), _stencils(), _reductions(), _scans()))
+    return dict(itertools.chain(_elementwise(), _stencils(), _reductions(), _scans(), _gathers()))
 
 
 def arithmetic(dtype: str) -> Program:
@@ -122,15 +123,28 @@ def _stencils() -> Iterator[tuple[str, Callable[[], Kernel]]]:
         modes = ((("reflect", "reflect"),) * stencil.ndim,)
         if stencil.ndim in (2, 3) and len(offsets) <= 7:
             yield f"edges {name} {dtype}", partial(stencil_code.edge_kernel, stencil, modes)
-    fixed = ((("fixed", "fixed"),) * 2,)
-    for (name, offsets), dtype in itertools.product(shapes[1:4], ("float32", "float64")):
+    for (name, offsets), dtype in itertools.product(shapes[:6], ("float32", "float64")):
         stencil = relaxation(offsets, dtype)
-        for count in (4, 8, 16):
-            if sweep_code.width(stencil, fixed, count):
-                yield (
-                    f"{count} steps {name} {dtype}",
-                    partial(sweep_code.sweep_kernel, stencil, fixed, count),
-                )
+        fixed = ((("fixed", "fixed"),) * stencil.ndim,)
+        for count in {1: (4, 16), 2: (4, 8, 16), 3: (2, 3)}[stencil.ndim]:
+            if sweep_code.tile_of(stencil, fixed, count):
+                yield f"{count} steps {name} {dtype}", partial(sweep_code.sweep_kernel, stencil, fixed, count)
+    name = "4 steps 2-D 5 points, coefficients around the point"
+    yield name, partial(sweep_code.sweep_kernel, diffusion(), ((("reflect", "constant"),) * 2,) * 2, 4)
+
+
+def diffusion() -> StencilProgram:
+    """``u + c * sum(a * (neighbour - u))``, `a` being read at the neighbours too."""
+    b = Builder()
+    offsets = star(2, 1)
+    u, a = ([b.input("array", "float64") for _ in offsets] for _ in range(2))
+    flows = [b.step("multiply", w, b.step("subtract", v, u[0])) for v, w in zip(u[1:], a[1:], strict=True)]
+    total = flows[0]
+    for flow in flows[1:]:
+        total = b.step("add", total, flow)
+    result = b.step("add", u[0], b.step("multiply", b.step("multiply", total, a[0]), b.input("scalar", "float64")))
+    taps = tuple(Tap(f, o) for f in (0, 1) for o in offsets)
+    return StencilProgram(b.build(result), taps, ("float64", "float64"), 2)
 
 
 def _reductions() -> Iterator[tuple[str, Callable[[], Kernel]]]:
@@ -164,6 +178,11 @@ def _scans() -> Iterator[tuple[str, Callable[[], Kernel]]]:
             yield f"{title} rows 32", partial(scan_code.rows_kernel, scan, 32)
     scan = Scan("max", "float32", "float32", "", 2, total=True)
     yield "scan max float32 totals 1", partial(scan_code.rows_kernel, scan, 1)
+
+
+def _gathers() -> Iterator[tuple[str, Callable[[], Kernel]]]:
+    for nbytes, axes, parts in ((16, 2, 1), (16, 3, 8), (1, 3, 8)):
+        yield f"gather {parts} parts, {axes} axes, {nbytes} bytes", partial(gather_kernel, nbytes, axes, parts)
 
 
 def table(names: list[str] | None = None, tell: Callable[[str], None] = lambda line: None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from gpuarray.kernels.cuda.positions import FUNCTIONS
 from gpuarray.kernels.program import Program
 from gpuarray.kernels.row import DType, Elementwise, type_name
 from gpuarray.kernels.table import ELEMENTWISE
@@ -18,6 +19,7 @@ SUBSTITUTES = {
 """Parts of texts, and what stands for them on CUDA."""
 
 
+HALF = np.dtype(np.float16)
 _COMPLEX = "compiled complex functions are less accurate than NumPy's, and differ at infinities"
 INTERPRETED: dict[tuple[str, str], str] = {
     ("power", "iu"): "a negative exponent must raise; integer_power is for those that are known not to be",
@@ -37,16 +39,39 @@ INTERPRETED: dict[tuple[str, str], str] = {
         )
     },
 }
-"""The rows that have no CUDA code, by name and kinds of dtype, and why. On the CPU they have none either. Beside them,
-half precision, times and strings are interpreted everywhere."""
+"""The rows that have no CUDA code, by name and kinds of dtype, and why. On the CPU they have none either. Times and
+strings are interpreted everywhere; half precision on the CPU, and here what is more than one of NumPy's loops."""
 
 
 def text_of(row: Elementwise, operands: tuple[DType, ...], result: DType) -> str | None:
     """`Elementwise.code_for` for CUDA: the scalar code of one loop, or None where the row is only interpreted."""
-    text = row.code_for(operands, result)
+    text = _half_text(row, operands, result) if HALF in (*operands, result) else row.code_for(operands, result)
     if text is not None:
         for part, substitute in SUBSTITUTES.items():
             text = text.replace(part, substitute)
+    return text
+
+
+def _half_text(row: Elementwise, operands: tuple[DType, ...], result: DType) -> str | None:
+    """The code for half precision: that for single precision, whose result the caller rounds once, as NumPy's loops do.
+
+    Casts aside, of rows that are one loop of NumPy's.
+    """
+    if row.name == "cast":
+        (source,) = operands
+        if source.kind == "f" or result.kind == "f":  # integers by way of single precision, like NumPy's
+            wide = "np.float32({0})" if source == HALF or source.kind in "biu" else "{0}"
+            return wide if result.kind != "b" else f"{wide} != np.float32(0)"
+        return None
+    if row.name in ("nextafter", "spacing") or (row.ufunc is None and row.name != "where"):
+        return None
+    single = np.dtype(np.float32)
+    text = row.code_for(tuple(single if d == HALF else d for d in operands), single if result == HALF else result)
+    if text is None:
+        return None
+    for k, d in enumerate(operands):
+        if d == HALF:
+            text = text.replace(f"{{{k}}}", f"np.float32({{{k}}})")
     return text
 
 
@@ -59,10 +84,12 @@ def missing(program: Program) -> str:
     'sin of complex64 has no scalar code'
     """
     for dtype in (program.dtype_of(k) for k in range(len(program.inputs) + len(program.steps))):
-        if dtype.kind not in "biufc" or dtype == np.float16 or dtype.char in "gG" or not dtype.isnative:
+        if dtype.kind not in "biufc" or dtype.char in "gG" or not dtype.isnative:
             return f"{dtype} is no dtype of CUDA kernels"
-    for step in program.missing_code():
-        return f"{step.op} of {program.dtype_of(step.args[0])} has no scalar code"
+    for step in program.steps:
+        operands = tuple(program.dtype_of(a) for a in step.args)
+        if text_of(ELEMENTWISE[step.op], operands, np.dtype(step.dtype)) is None:
+            return f"{step.op} of {operands[0]} has no scalar code"
     return ""
 
 
@@ -95,7 +122,28 @@ def scalar_parameters(name: str, dtype: DType) -> tuple[list[tuple[str, str]], l
         return parameters, [f"{name} = {type_name(dtype)}(complex({name}_real, {name}_imag))"]
     if dtype.kind == "b":
         return [(f"{name}_bits", "uint8")], [f"{name} = {name}_bits != np.uint8(0)"]
+    if dtype == HALF:
+        return [(f"{name}_wide", "float32")], [f"{name} = np.float16({name}_wide)"]
     return [(name, dtype.name)], []
+
+
+def choice(name: str, cases: list[tuple[str, str]], value: str) -> Iterator[str]:
+    """Give `name` the value of the first case that holds, or the last value."""
+    if not cases:
+        yield f"{name} = {value}"
+        return
+    for k, (condition, one) in enumerate(cases):
+        yield f"{'elif' if k else 'if'} {condition}:"
+        yield f"    {name} = {one}"
+    yield "else:"
+    yield f"    {name} = {value}"
+
+
+def moved(at: str, axis: int, mode: str, offset: int) -> Iterator[str]:
+    """Put the position `at`, which is `offset` from the point, where its element is if it is past an end."""
+    if mode in FUNCTIONS:
+        yield f"if {f'{at} < 0' if offset < 0 else f'{at} >= n{axis}'}:"
+        yield f"    {at} = {FUNCTIONS[mode]}({at}, n{axis})"
 
 
 def indented(lines: Iterator[str] | list[str], by: int = 1) -> list[str]:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from gpuarray.kernels.cuda.scalar_code import indented
+import numpy as np
+
+from gpuarray.kernels.cuda.scalar_code import HALF, indented
+from gpuarray.kernels.reduction import StateCode
 from gpuarray.kernels.reductions import REDUCTIONS
 from gpuarray.kernels.row import DType, type_name
+
+
+def code_of(reduction: str, operand: DType) -> StateCode | None:
+    """The scalar code of a reduction's states; of half precision where states are those of single precision."""
+    row, single = REDUCTIONS[reduction], np.dtype(np.float32)
+    if operand == HALF:
+        return row.code(single) if row.state(operand) == row.state(single) else None
+    return row.code(operand)
 
 
 class StateWriter:
     """The pieces of the kernels. ``s0, s1, ...`` are a thread's state, ``t0, ...`` one that is merged in."""
 
     def __init__(self, reduction: str, operand: DType) -> None:
-        row = REDUCTIONS[reduction]
-        code = row.code(operand)
+        row, code = REDUCTIONS[reduction], code_of(reduction, operand)
         assert code is not None, f"{reduction} has no scalar code for {operand}"
         self.code, self.family = code, row.family
         self.dtypes = row.state(operand)

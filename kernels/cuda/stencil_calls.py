@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from gpuarray.kernels.cuda.call import (
     MOST_BLOCKS,
     Address,
     Call,
+    Phase,
     Three,
     launch_of,
     scalar_arguments,
@@ -34,8 +35,7 @@ class Sweep:
     """By axis, whether positions run on past the ends of it, as those of a periodic axis do (`stencils.boxes`)."""
     domain: tuple[int, ...]
     address: Address
-    phase: Callable[[Any, int], int]
-    """``phase(array, bytes)``: the address of an array's element 0 modulo so many bytes."""
+    phase: Phase
 
     @property
     def modes(self) -> stencil_code.Modes:
@@ -49,10 +49,10 @@ class Sweep:
         kinds = [np.dtype(i.dtype) for i in self.stencil.program.inputs if i.kind == "scalar"]
         return [a for value, dtype in zip(row, kinds, strict=True) for a in scalar_arguments(value, dtype)]
 
-    def _constants(self, fields: Sequence[int]) -> list[Any]:
+    def _constants(self, fields: Sequence[int], modes: stencil_code.Modes) -> list[Any]:
         return [
             c
-            for f, a, side in stencil_code.constant_edges(self.modes, list(fields))
+            for f, a, side in stencil_code.constant_edges(modes, list(fields))
             for c in scalar_arguments(self.edges[f][a][side].value, self.stencil.dtype(f))
         ]
 
@@ -85,7 +85,12 @@ class Sweep:
             moves = [m for a, _ in arrays for m in a.strides]
             ends = [e for r in slab for e in (r.start, r.stop)]
             blocks = (min(-(-math.prod(map(len, slab)) // kernel.threads), MOST_BLOCKS),)
-            arguments = (*(self._zero(*a) for a in arrays), *moves, *self._constants(range(s.fields)), *values)
+            arguments = (
+                *(self._zero(*a) for a in arrays),
+                *moves,
+                *self._constants(range(s.fields), self.modes),
+                *values,
+            )
             calls.append(launch_of(kernel, blocks, (kernel.threads,), *arguments, *self.domain, *ends))
         return calls
 
@@ -110,26 +115,31 @@ class Sweep:
         box: Box,
         read: Box,
         scalars: Sequence[Sequence[Any]],
-        columns: int | None = None,
-        rows: int = 256,
+        tile: tuple[int, ...] | None = None,
+        rows: int | None = None,
     ) -> Call:
         """The launch of as many steps as there are rows of `scalars`, all at once (see `sweep_code.missing`).
 
-        `read` is the box of level 0: what the fields hold of the positions that matter.
+        `read` is the box of level 0: what the fields hold of the positions that matter. `rows`: of the first axis, that
+        a block streams down.
         """
         s, count = self.stencil, len(scalars)
-        columns = columns or sweep_code.width(s, self.modes, count)
-        kernel = sweep_code.sweep_kernel(s, self.modes, count, columns)
-        loaded = sorted({*stencil_code.read_fields(s), *range(s.outputs)})
+        tile = tile or sweep_code.tile_of(s, self.modes, count)
+        kernel = sweep_code.sweep_kernel(s, self.modes, count, tile)
+        loaded = sweep_code.loaded_fields(s)
         arrays = [*outputs, *(fields[f] for f in loaded)]
-        valid = sweep_code.written(s, columns, count)
-        rows = max(rows, -(-len(box[0]) // MOST_ACROSS))
-        blocks = (-(-len(box[1]) // valid), -(-len(box[0]) // rows))
+        valid = sweep_code.written(s, tile, count)
         ends = [e for r in (*box, *read) for e in (r.start, r.stop)]
         values = [v for row in scalars for v in self._scalars(row)]
-        arguments = (*(self._zero(*a) for a in arrays), *(a.strides[0] for a, _ in arrays))
-        constants = self._constants(range(s.outputs))
-        return launch_of(kernel, blocks, (columns,), *arguments, *constants, *values, *self.domain, *ends, rows)
+        constants = self._constants(loaded, sweep_code.running(s, self.modes))
+        arguments = (*(self._zero(*a) for a in arrays), *(m for a, _ in arrays for m in a.strides[:-1]))
+        arguments += (*constants, *values, *self.domain, *ends)
+        if s.ndim == 1:
+            return launch_of(kernel, (-(-len(box[0]) // valid[0]),), (kernel.threads,), *arguments)
+        rows = max(rows or (256 if s.ndim == 2 else 128), -(-len(box[0]) // MOST_ACROSS))
+        tiles = [-(-len(r) // v) for r, v in zip(box[1:], valid, strict=True)]
+        blocks = (math.prod(tiles), -(-len(box[0]) // rows))
+        return launch_of(kernel, blocks, tile[::-1], *arguments, rows, tiles[-1])
 
 
 def _parts(box: Box) -> list[Box]:

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gpuarray.kernels.cuda.offline import Kernel
-from gpuarray.kernels.cuda.positions import FUNCTIONS
-from gpuarray.kernels.cuda.scalar_code import indented, kernel_text, scalar_parameters, steps
+from gpuarray.kernels.cuda.scalar_code import indented, kernel_text, moved, scalar_parameters, steps
 from gpuarray.kernels.row import type_name
 from gpuarray.kernels.stencils.program import Edge, StencilProgram
 
@@ -345,8 +344,7 @@ def _point(names: _Names, modes: Modes) -> Iterator[str]:
             if name not in known:
                 known.add(name)
                 inner.append(f"{name} = q{a} + {offset}")
-                if mode in FUNCTIONS:
-                    inner += [f"if {beyond}:", f"    {name} = {FUNCTIONS[mode]}({name}, n{a})"]
+                inner += moved(name, a, mode, offset)
             if mode == "constant":
                 cases.append((beyond, f"c{tap.field}_{a}_{side}"))
         taps[value] = f"w{number}"

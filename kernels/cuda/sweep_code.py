@@ -1,192 +1,92 @@
-"""The text of CUDA kernels for several steps of a two-dimensional stencil in one pass over memory.
+"""The text of CUDA kernels for several steps of a stencil of two or three dimensions in one pass over memory.
 
-A block of threads owns a strip of columns, one for each thread, and streams down its rows. All steps are under way at
-once, each a few rows behind the one before: of every step a thread keeps the last rows of its own column in registers,
-and gives to shared memory the row that its neighbours read. The strip is wider than what it writes, by the radius for
-every step and side: what depends on columns beyond the strip is computed, wrong, and not written.
+A block of threads owns a tile of the last axes, a position for each thread, and streams down the first axis: what has
+one position along it is called a *row*, of columns or of planes. All steps are under way at once, each a few rows
+behind the one before: of every step a thread keeps the last rows at its own position in registers, and gives to shared
+memory the row that its neighbours read. The tile is larger than what it writes, by the radius for every step and side:
+what depends on positions beyond the tile is computed, wrong, and not written.
 
 Edges are treated where an element is read, so every step sees what the edges say of the step before it. The scheme is
 that of AN5D (Matsumura et al., CGO 2020); a step trails by one row more than it must, and so one barrier a row will do.
+Fields that no step changes are read where they are needed, through the caches.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from gpuarray.kernels.cuda.offline import SHARED_BY_DEFAULT, Kernel
+from gpuarray.kernels.cuda import line_code
+from gpuarray.kernels.cuda.offline import Kernel
 from gpuarray.kernels.cuda.positions import FUNCTIONS
-from gpuarray.kernels.cuda.scalar_code import indented, kernel_text, scalar_parameters, steps
-from gpuarray.kernels.cuda.stencil_code import Modes, constant_edges, kept_widths, read_fields
+from gpuarray.kernels.cuda.scalar_code import choice, indented, kernel_text, moved, scalar_parameters, steps
+from gpuarray.kernels.cuda.stencil_code import Modes, constant_edges, kept_widths
+from gpuarray.kernels.cuda.sweep_plan import (
+    Tile,
+    loaded_fields,
+    mapped,
+    missing,
+    most_steps,
+    radius,
+    rows_of,
+    running,
+    threads_of,
+    tile_of,
+    wrapped_axes,
+    written,
+)
 from gpuarray.kernels.row import type_name
-from gpuarray.kernels.stencils.boxes import source
-from gpuarray.kernels.stencils.program import Edge, StencilProgram
+from gpuarray.kernels.stencils.program import StencilProgram
 
-WIDTHS = (512, 256)
-"""Columns of a strip."""
-REGISTERS = 120
-"""Registers of a thread that the rows of all steps may take."""
-OTHER_REGISTERS = 40
-"""What a thread takes besides, about."""
+__all__ = ["loaded_fields", "missing", "most_steps", "running", "sweep_kernel", "tile_of", "written"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """What is kept of one field at every step."""
+def sweep_kernel(stencil: StencilProgram, modes: Modes, count: int, tile: Tile | None = None) -> Kernel:
+    """A kernel of `count` steps over a box of the last one, in tiles (None: `tile_of`).
 
-    own: tuple[int, int]
-    """Rows of the thread's own column in registers: from the oldest to the newest, counted from the row computed."""
-    shared: tuple[int, int] | None
-    """Rows in shared memory, in the same way."""
-
-    @property
-    def slots(self) -> int:
-        """Rows that shared memory holds: one may be written while all others are read."""
-        return self.shared[1] - self.shared[0] + 2 if self.shared else 0
-
-
-def missing(stencil: StencilProgram, modes: Modes, domain: tuple[int, ...]) -> str:
-    """Why there is no kernel of several steps, or an empty text: then there is one."""
-    if stencil.ndim != 2:
-        return f"{stencil.ndim} axes; several steps at once are done on 2"
-    state = range(stencil.outputs)
-    for f in state:
-        if stencil.program.dtype_of(stencil.program.outputs[f]) != stencil.dtype(f):
-            return f"field {f} changes its dtype"
-        for sides in modes[f]:
-            if "periodic" in sides:
-                return "a periodic axis that is not extended"
-    if any(t.field not in state and any(t.offset) for t in stencil.taps):
-        return "a field that no step changes is read around the point"
-    for axis, n in enumerate(domain):
-        below, above = _radius(stencil, axis)
-        if n >= 1 << 30:
-            return f"axis {axis} is too long for positions of 32 bits: {n} points"
-        if n < 2 * (below + above) + 1:
-            return f"axis {axis} is too short for the edges: {n} points, radius {below} and {above}"
-    try:
-        _rows(stencil, modes)
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-def _radius(stencil: StencilProgram, axis: int) -> tuple[int, int]:
-    both = [stencil.radius(f, axis) for f in range(stencil.outputs)]
-    return max(b for b, _ in both), max(a for _, a in both)
-
-
-def _mapped(mode: str, offset: int) -> list[tuple[int, int]]:
-    """(distance of the row from the edge, offset of the row that is read instead), for rows whose read passes it.
-
-    >>> _mapped("reflect", -2), _mapped("symmetric", 1)
-    ([(0, 2), (1, 0)], [(0, 0)])
+    Its parameters: the places of outputs and of the fields (position 0 on all axes), their steps along all axes but the
+    last, the values of constant edges, the scalars of the first step, of the second, and so on; the domain, low and
+    high of the box along all axes, low and high of what the fields cover, the rows that a block writes, and the tiles
+    along the last axis. The last axis is contiguous. Block x is the tile, block y the piece of the first axis; thread x
+    goes along the last axis, and thread y along the one before.
     """
-    if mode not in FUNCTIONS:
-        return []
-    sign = -1 if offset < 0 else 1
-    edge = Edge(mode)  # type: ignore[arg-type]
-    return [
-        (r, sign * (r - found))
-        for r in range(abs(offset))
-        if (found := source(r - abs(offset), 1 << 30, edge)) is not None
-    ]
-
-
-def _reads(stencil: StencilProgram, modes: Modes, field: int) -> set[tuple[int, int]]:
-    """Every (row, column) offset at which the kernel may read the field, edges included."""
-    found = {(0, 0)}  # what `fixed` keeps
-    for tap in stencil.taps:
-        if tap.field == field:
-            dy, dx = tap.offset
-            rows = [dy] + [m for _, m in _mapped(modes[field][0][0 if dy < 0 else 1], dy)]
-            found |= {(m, dx) for m in rows}
-            # the columns that edges map to are in the same rows
-    return found
-
-
-def _rows(stencil: StencilProgram, modes: Modes) -> dict[int, _Rows]:
-    _, above = _radius(stencil, 0)
-    found = {}
-    for f in range(stencil.outputs):
-        reads = _reads(stencil, modes, f)
-        if max(dy for dy, _ in reads) > above:
-            raise ValueError("an edge reflects to rows that the stencil itself does not reach")
-        across = [dy for dy, dx in reads if dx]
-        shared = (min(across), max(across)) if across else None
-        own = min([dy for dy, dx in reads if not dx] + ([shared[1]] if shared else []))
-        found[f] = _Rows((own, above), shared)
-    return found
-
-
-def width(stencil: StencilProgram, modes: Modes, count: int) -> int:
-    """The columns of a strip for `count` steps at once, or 0: shared memory or registers are too few."""
-    rows = _rows(stencil, modes)
-    per_column = sum(count * r.slots * stencil.dtype(f).itemsize for f, r in rows.items())
-    registers = sum(count * (r.own[1] - r.own[0] + 2) * max(1, stencil.dtype(f).itemsize // 4) for f, r in rows.items())
-    around = sum(_radius(stencil, 1))
-    if registers > REGISTERS:
-        return 0
-    fitting = [w for w in WIDTHS if per_column * (w + around) <= SHARED_BY_DEFAULT and count * around <= w // 2]
-
-    def useful(w: int) -> float:
-        """Threads of a multiprocessor that compute what is written; blocks wait for each other's barriers best."""
-        blocks = min(65536 // ((registers + OTHER_REGISTERS) * w), 2048 // w)
-        return min(blocks * w, 1024) * (w - count * around) / w
-
-    return max(fitting, key=useful, default=0)
-
-
-def written(stencil: StencilProgram, columns: int, count: int) -> int:
-    """The columns of a strip that `count` steps leave right, which is what it writes."""
-    return columns - count * sum(_radius(stencil, 1))
-
-
-def most_steps(stencil: StencilProgram, modes: Modes, limit: int = 16) -> int:
-    """The largest number of steps at once, up to `limit`, for which there is a kernel; 0 if for none."""
-    return next((count for count in range(limit, 0, -1) if width(stencil, modes, count)), 0)
-
-
-def sweep_kernel(stencil: StencilProgram, modes: Modes, count: int, columns: int | None = None) -> Kernel:
-    """A kernel of `count` steps over a box of the last one, in strips of `columns` columns (None: `width`).
-
-    Its parameters: the places of outputs and of the fields read (position 0 on both axes), their steps along the first
-    axis, the values of constant edges, the scalars of the first step, of the second, and so on; the domain, low and
-    high of the box along both axes, low and high of what the fields cover, and the rows that a block writes. The last
-    axis is contiguous. Block x is the strip, block y the piece of the first axis; a thread of a block is a column.
-    """
-    return _Writer(stencil, modes, count, columns or width(stencil, modes, count)).kernel()
+    tile = tile or tile_of(stencil, modes, count)
+    if not tile or min(written(stencil, tile, count)) < 1:
+        raise ValueError(f"{count} steps at once in tiles of {tile}; `most_steps` says how many there may be")
+    if stencil.ndim == 1:
+        return line_code.line_kernel(stencil, modes, count, tile)
+    return _Writer(stencil, modes, count, tile).kernel()
 
 
 class _Writer:
     """Names: ``w{level}_{field}_{row}`` in registers, ``m{level}_{field}`` in shared memory, ``new{level}_{field}``."""
 
-    def __init__(self, stencil: StencilProgram, modes: Modes, count: int, columns: int) -> None:
-        self.stencil, self.modes, self.count = stencil, modes, count
+    def __init__(self, stencil: StencilProgram, modes: Modes, count: int, tile: Tile) -> None:
+        self.stencil, self.count, self.tile = stencil, count, tile
+        self.wraps, self.modes = wrapped_axes(stencil, modes), running(stencil, modes)
         self.program = stencil.program
-        self.rows = _rows(stencil, modes)
-        self.width = columns
-        self.below, self.above = _radius(stencil, 0)
-        self.left, self.right = _radius(stencil, 1)
-        if columns <= count * (self.left + self.right):
-            raise ValueError(
-                f"{count} steps at once in strips of {columns} columns; `most_steps` says how many there may be"
-            )
-        self.pitch = columns + self.left + self.right
+        self.rows = rows_of(stencil, self.modes)
+        self.axes = range(1, stencil.ndim)
+        self.radius = [radius(stencil, a) for a in range(stencil.ndim)]
+        self.below, self.above = self.radius[0]
+        self.pitches = [t + sum(self.radius[a]) for a, t in zip(self.axes, tile, strict=True)]
+        self.area = math.prod(self.pitches)
+        self.unit = {a: math.prod(self.pitches[a:]) for a in self.axes}
+        """Elements of shared memory from one position along an axis to the next."""
         self.slots = sorted({r.slots for r in self.rows.values() if r.shared})
-        self.kept = [kept_widths(stencil, modes, axis) for axis in (0, 1)]
-        self.fields = read_fields(stencil)
-        self.loaded = sorted({*self.fields, *self.rows})
+        self.kept = [kept_widths(stencil, self.modes, axis) for axis in range(stencil.ndim)]
+        self.loaded = loaded_fields(stencil)
         self.types = [type_name(stencil.dtype(f)) for f in range(stencil.fields)]
         self.bools = [stencil.dtype(f).kind == "b" for f in range(stencil.fields)]
         arrays = [i for i, given in enumerate(self.program.inputs) if given.kind == "array"]
         self.taps = dict(zip(arrays, stencil.taps, strict=True))
 
     def kernel(self) -> Kernel:
+        ndim = self.stencil.ndim
         names = [f"o{j}" for j in range(self.stencil.outputs)] + [f"f{f}" for f in self.loaded]
-        parameters = [(n, "uint64") for n in names] + [(f"s_{n}", "int64") for n in names]
+        parameters = [(n, "uint64") for n in names] + [(f"s_{n}_{a}", "int64") for n in names for a in range(ndim - 1)]
         made: list[str] = []
-        for f, a, side in constant_edges(self.modes, list(self.rows)):
+        for f, a, side in constant_edges(self.modes, self.loaded):
             some, lines = scalar_parameters(f"c{f}_{a}_{side}", self.stencil.dtype(f))
             parameters += some
             made += lines
@@ -196,72 +96,109 @@ class _Writer:
                     some, lines = scalar_parameters(f"v{k}_{level}", self.program.dtype_of(k))
                     parameters += some
                     made += lines
-        integers = ["n0", "n1", "lo0", "hi0", "lo1", "hi1", "in_lo0", "in_hi0", "in_lo1", "in_hi1", "rows"]
-        parameters += [(name, "int64") for name in integers]
+        integers = [f"n{a}" for a in range(ndim)]
+        integers += [f"{side}{a}" for word in ("", "in_") for a in range(ndim) for side in (f"{word}lo", f"{word}hi")]
+        parameters += [(name, "int64") for name in (*integers, "rows", "tiles")]
         body = [*made, *self._before(), "while y <= end:", *indented(self._step())]
-        title = f"{self.count} steps of a 2-D stencil of {len(self.taps)} taps"
+        title = f"{self.count} steps of a {ndim}-D stencil of {len(self.taps)} taps"
         text = kernel_text(title, parameters, body)
-        return Kernel(text, tuple(t for _, t in parameters), self.width, 1)
+        return Kernel(text, tuple(t for _, t in parameters), threads_of(self.tile, ndim), 1)
 
     def _before(self) -> Iterator[str]:
-        valid = written(self.stencil, self.width, self.count)
-        yield "tx = np.int64(cuda.threadIdx.x)"
-        yield f"x = lo1 + np.int64(cuda.blockIdx.x) * {valid} + tx - {self.count * self.left}"
+        yield from self._positions()
         yield "q0 = lo0 + np.int64(cuda.blockIdx.y) * rows"
         yield "q1 = min(q0 + rows, hi0)"
-        yield "inside = (x >= in_lo1) & (x < in_hi1)"
-        yield f"mine = inside & (tx >= {self.count * self.left}) & (tx < {self.width - self.count * self.right})"
-        yield "mine = mine & (x < hi1)"
-        yield f"y = max(q0 - {self.count * self.below}, in_lo0)"
+        first = f"q0 - {self.count * self.below}"
+        yield f"y = {first}" if self.wraps[0] else f"y = max({first}, in_lo0)"
         yield f"end = q1 - 1 + {self.count * self.above + self.count - 1}"
         for f, r in self.rows.items():
             name = "np.uint8" if self.bools[f] else self.types[f]
             for level in range(self.count if r.shared else 0):
-                yield f"m{level}_{f} = cuda.shared.array({r.slots * self.pitch}, {name})"
-        yield from self._columns()
+                yield f"m{level}_{f} = cuda.shared.array({r.slots * self.area}, {name})"
+        yield from self._beside()
         for f, r in self.rows.items():
             zero = f"{self.types[f]}(0)"
             for level in range(self.count):
                 yield from (f"w{level}_{f}_{_row(d)} = {zero}" for d in range(r.own[0], r.own[1] + 1))
                 yield f"new{level}_{f} = {zero}"
             yield f"new{self.count}_{f} = {zero}"
-            yield f"p{f} = ahead(f{f}, y * s_f{f} + x * {self.stencil.dtype(f).itemsize})"
+            if not self.wraps[0]:
+                yield f"p{f} = ahead(b_f{f}, y * s_f{f}_0)"
             yield from self._load(f)
         for slots in self.slots:
             yield f"slot{slots} = np.uint64(0)"
-        yield f"place = np.uint64(tx + {self.left})"
         for a, (low, high) in enumerate(self.kept):
             yield f"first{a} = np.int32({low})"
             yield f"last{a} = np.int32(n{a} - {high})"
-        if any(self.kept[1]):
-            yield "kept = (np.int32(x) < first1) | (np.int32(x) >= last1)"
+        beside = [f"(np.int32(x{a}) < first{a}) | (np.int32(x{a}) >= last{a})" for a in self.axes if any(self.kept[a])]
+        if beside:
+            yield f"kept = {' | '.join(beside)}"
 
-    def _columns(self) -> Iterator[str]:
-        """Where in a row of shared memory the neighbours are that edges may have moved."""
-        for key in sorted({self._column(t.field, t.offset[1]) for t in self.stencil.taps if t.field in self.rows}):
-            dx, mode = key
-            if dx and mode in FUNCTIONS:
-                yield f"at = x + {dx}"
-                yield f"if {'at < 0' if dx < 0 else 'at >= n1'}:"
-                yield f"    at = {FUNCTIONS[mode]}(at, n1)"
-                at = f"min(max(tx + (at - x) + {self.left}, np.int64(0)), np.int64({self.pitch - 1}))"
-                yield f"{_name(key)} = np.uint64({at})"
+    def _positions(self) -> Iterator[str]:
+        """``t1`` in the tile and ``x1`` in the domain along axis 1; where the fields and outputs lie for the thread."""
+        if self.stencil.ndim == 2:
+            yield "t1 = np.int64(cuda.threadIdx.x)"
+            yield "b1 = np.int64(cuda.blockIdx.x)"
+        else:
+            yield "t1 = np.int64(cuda.threadIdx.y)"
+            yield "t2 = np.int64(cuda.threadIdx.x)"
+            yield "b1 = quotient(np.int64(cuda.blockIdx.x), tiles)"
+            yield "b2 = np.int64(cuda.blockIdx.x) - b1 * tiles"
+        inside, mine = [], ["inside"]
+        for a, size, valid in zip(self.axes, self.tile, written(self.stencil, self.tile, self.count), strict=True):
+            left, right = self.radius[a]
+            yield f"x{a} = lo{a} + b{a} * {valid} + t{a} - {self.count * left}"
+            yield f"at{a} = wrapped(x{a}, n{a})" if self.wraps[a] else f"at{a} = x{a}"
+            inside += [f"(at{a} >= in_lo{a})", f"(at{a} < in_hi{a})"]
+            mine += [f"(t{a} >= {self.count * left})", f"(t{a} < {size - self.count * right})", f"(x{a} < hi{a})"]
+        yield f"inside = {' & '.join(inside)}"
+        yield f"mine = {' & '.join(mine)}"
+        for j in range(self.stencil.outputs):
+            yield f"b_o{j} = ahead(o{j}, {self._bytes(f'o{j}', 'x', self.stencil.dtype(j).itemsize)})"
+        for f in self.loaded:
+            yield f"b_f{f} = ahead(f{f}, {self._bytes(f'f{f}', 'at', self.stencil.dtype(f).itemsize)})"
 
-    def _column(self, field: int, dx: int) -> tuple[int, str]:
-        mode = self.modes[field][1][0 if dx < 0 else 1]
-        return dx, mode if mode in FUNCTIONS else "none"
+    def _bytes(self, name: str, at: str, size: int) -> str:
+        last = self.stencil.ndim - 1
+        return " + ".join([f"{at}{a} * s_{name}_{a}" for a in self.axes if a != last] + [f"{at}{last} * {size}"])
+
+    def _beside(self) -> Iterator[str]:
+        """Where in a row of shared memory the thread and its neighbours are, as parts of a sum by axis."""
+        for a in self.axes:
+            yield f"u{a} = np.uint64((t{a} + {self.radius[a][0]}) * {self.unit[a]})"
+        yield f"place = {' + '.join(f'u{a}' for a in self.axes)}"
+        state = [t for t in self.stencil.taps if t.field in self.rows]
+        for a, d, mode in sorted(
+            {(a, t.offset[a], self._mode(t.field, a, t.offset[a])) for t in state for a in self.axes}
+        ):
+            if mode in FUNCTIONS:
+                left, pitch = self.radius[a][0], self.pitches[a - 1]
+                yield f"at = x{a} + {d}"
+                yield from moved("at", a, mode, d)
+                at = f"min(max(t{a} + (at - x{a}) + {left}, np.int64(0)), np.int64({pitch - 1}))"
+                yield f"{_name(a, d, mode)} = np.uint64({at} * {self.unit[a]})"
+
+    def _mode(self, field: int, axis: int, d: int) -> str:
+        """The function that maps positions past the edge, or ``none``."""
+        mode = self.modes[field][axis][0 if d < 0 else 1]
+        return mode if d and mode in FUNCTIONS else "none"
 
     def _load(self, f: int) -> Iterator[str]:
         """The next row of the fields as they are, to be there when its turn comes."""
         yield f"new0_{f} = {self.types[f]}(0)"
-        yield "if inside & (y < in_hi0):"
-        yield f"    new0_{f} = read({self.types[f]}, p{f}, 0)"
+        if self.wraps[0]:
+            yield "at = wrapped(y, n0)"
+            yield "if inside & (at >= in_lo0) & (at < in_hi0):"
+            yield f"    new0_{f} = read({self.types[f]}, ahead(b_f{f}, at * s_f{f}_0), 0)"
+        else:
+            yield "if inside & (y < in_hi0):"
+            yield f"    new0_{f} = read({self.types[f]}, p{f}, 0)"
 
     def _step(self) -> Iterator[str]:
         for slots in self.slots:
             for back in range(slots - 1):
                 yield f"r{slots}_{back} = (slot{slots} + np.uint64({slots - back})) % np.uint64({slots})"
-                yield f"r{slots}_{back} = r{slots}_{back} * np.uint64({self.pitch})"
+                yield f"r{slots}_{back} = r{slots}_{back} * np.uint64({self.area})"
                 yield f"t{slots}_{back} = r{slots}_{back} + place"
         for f, r in self.rows.items():
             for level in range(self.count):
@@ -275,7 +212,8 @@ class _Writer:
         yield "near = np.int32(y)"
         yield "y += 1"
         for f in self.rows:
-            yield f"p{f} = ahead(p{f}, s_f{f})"
+            if not self.wraps[0]:
+                yield f"p{f} = ahead(p{f}, s_f{f}_0)"
             yield from self._load(f)
         for level in range(1, self.count + 1):
             # rows beyond the fields are computed too, of whatever there is, and never used
@@ -283,9 +221,7 @@ class _Writer:
             yield from self._level(level)
         yield "if mine & (row >= q0) & (row < q1):"
         for j in range(self.stencil.outputs):
-            size = self.stencil.dtype(j).itemsize
-            place = f"ahead(o{j}, np.int64(row) * s_o{j} + x * {size})"
-            yield f"    store({self.types[j]}, {place}, 0, new{self.count}_{j})"
+            yield f"    store({self.types[j]}, ahead(b_o{j}, np.int64(row) * s_o{j}_0), 0, new{self.count}_{j})"
         for slots in self.slots:
             yield f"slot{slots} = (slot{slots} + np.uint64(1)) % np.uint64({slots})"
 
@@ -297,10 +233,7 @@ class _Writer:
             if tap.field in self.rows:
                 yield from self._tap(f"g{number}", tap.field, tap.offset, level - 1)
             else:
-                f, size = tap.field, self.stencil.dtype(tap.field).itemsize
-                yield f"g{number} = {self.types[f]}(0)"
-                yield "if inside & (row >= in_lo0) & (row < in_hi0):"
-                yield f"    g{number} = read({self.types[f]}, ahead(f{f}, np.int64(row) * s_f{f} + x * {size}), 0)"
+                yield from self._coefficient(f"g{number}", tap.field, tap.offset)
 
         def name(value: int) -> str:
             if value in taps:
@@ -310,53 +243,74 @@ class _Writer:
         yield from steps(self.program, name)
         for j, output in enumerate(self.program.outputs):
             yield f"new{level}_{j} = {name(output)}"
-        kept = ["kept"] * any(self.kept[1]) + ["(row < first0)", "(row >= last0)"] * any(self.kept[0])
+        kept = ["kept"] * any(map(any, self.kept[1:])) + ["(row < first0)", "(row >= last0)"] * any(self.kept[0])
         if kept:
             yield f"if {' | '.join(kept)}:"
             yield from (f"    new{level}_{j} = w{level - 1}_{j}_{_row(0)}" for j in range(self.stencil.outputs))
 
+    def _constants(self, field: int, offset: tuple[int, ...]) -> Iterator[tuple[str, str]]:
+        """(condition, value) of the constant edges that a read may pass, the last axis first: its value has corners."""
+        for a in reversed(range(self.stencil.ndim)):
+            side = 0 if offset[a] < 0 else 1
+            if offset[a] and self.modes[field][a][side] == "constant":
+                at = f"{'row' if a == 0 else f'x{a}'} + {offset[a]}"
+                yield (f"{at} < 0" if side == 0 else f"{at} >= n{a}"), f"c{field}_{a}_{side}"
+
     def _tap(self, name: str, field: int, offset: tuple[int, ...], level: int) -> Iterator[str]:
         """Read one element of the step before, or what the edges say stands there."""
-        dy, dx = offset
-        words = ["if"]
-
-        def case(condition: str, value: str) -> Iterator[str]:
-            yield f"{words[-1]} {condition}:"
-            yield f"    {name} = {value}"
-            words.append("elif")
-
-        side, beyond = (0, f"x + {dx} < 0") if dx < 0 else (1, f"x + {dx} >= n1")
-        if dx and self.modes[field][1][side] == "constant":
-            yield from case(beyond, f"c{field}_1_{side}")
-        side, beyond = (0, f"row + {dy} < 0") if dy < 0 else (1, f"row + {dy} >= n0")
-        mode = self.modes[field][0][side]
-        if dy and mode == "constant":
-            yield from case(beyond, f"c{field}_0_{side}")
-        for distance, mapped in _mapped(mode, dy) if dy else []:
+        cases = list(self._constants(field, offset))
+        side = 0 if offset[0] < 0 else 1
+        for distance, row in mapped(self.modes[field][0][side], offset[0]) if offset[0] else []:
             at = f"row == {distance}" if side == 0 else f"row == n0 - {1 + distance}"
-            yield from case(at, self._element(field, mapped, dx, level))
-        value = self._element(field, dy, dx, level)
-        yield from [f"{name} = {value}"] if len(words) == 1 else ["else:", f"    {name} = {value}"]
+            cases.append((at, self._element(field, (row, *offset[1:]), level)))
+        value = self._element(field, offset, level)
+        yield from choice(name, cases, value)
 
-    def _element(self, field: int, dy: int, dx: int, level: int) -> str:
-        if not dx:
-            return f"w{level}_{field}_{_row(dy)}"
+    def _element(self, field: int, offset: tuple[int, ...], level: int) -> str:
+        if not any(offset[1:]):
+            return f"w{level}_{field}_{_row(offset[0])}"
         rows = self.rows[field]
         assert rows.shared is not None
-        key = self._column(field, dx)
-        back = f"{rows.slots}_{rows.shared[1] - dy}"
-        at = f"r{back} + {_name(key)}" if key[1] in FUNCTIONS else f"{_plus(f't{back}', dx)}"
+        back = f"{rows.slots}_{rows.shared[1] - offset[0]}"
+        modes = [self._mode(field, a, offset[a]) for a in self.axes]
+        away = sum(offset[a] * self.unit[a] for a, mode in zip(self.axes, modes, strict=True) if mode == "none")
+        parts = [f"t{back}"]
+        if set(modes) != {"none"}:
+            parts = [f"r{back}"]
+            for a, mode in zip(self.axes, modes, strict=True):
+                parts.append(f"u{a}" if mode == "none" else _name(a, offset[a], mode))
+        at = " + ".join(parts) + (f" {'-' if away < 0 else '+'} np.uint64({abs(away)})" if away else "")
         value = f"m{level}_{field}[{at}]"
         return f"({value} != np.uint8(0))" if self.bools[field] else value
+
+    def _coefficient(self, name: str, field: int, offset: tuple[int, ...]) -> Iterator[str]:
+        """Read a field that no step changes, which is in memory."""
+        size, zero = self.stencil.dtype(field).itemsize, f"{self.types[field]}(0)"
+        inside = ["(k0 >= in_lo0)", "(k0 < in_hi0)"]
+        yield f"k0 = np.int64(row) + {offset[0]}"
+        yield from self._moved("k0", 0, field, offset[0])
+        place = f"ahead(b_f{field}, k0 * s_f{field}_0)"
+        if any(offset[1:]):
+            for a in self.axes:
+                yield f"k{a} = x{a} + {offset[a]}"
+                yield from self._moved(f"k{a}", a, field, offset[a])
+                inside += [f"(k{a} >= in_lo{a})", f"(k{a} < in_hi{a})"]
+            place = f"ahead(f{field}, k0 * s_f{field}_0 + {self._bytes(f'f{field}', 'k', size)})"
+        else:
+            inside.append("inside")
+        cases = list(self._constants(field, offset))
+        yield from choice(name, [*cases, (" & ".join(inside), f"read({self.types[field]}, {place}, 0)")], zero)
+
+    def _moved(self, at: str, axis: int, field: int, d: int) -> Iterator[str]:
+        if self.wraps[axis]:  # where positions run on, so that a point itself may be past an end
+            yield f"{at} = wrapped({at}, n{axis})"
+        else:
+            yield from moved(at, axis, self._mode(field, axis, d), d)
 
 
 def _row(d: int) -> str:
     return f"m{-d}" if d < 0 else str(d)
 
 
-def _plus(place: str, offset: int) -> str:
-    return f"{place} {'-' if offset < 0 else '+'} np.uint64({abs(offset)})"
-
-
-def _name(column: tuple[int, str]) -> str:
-    return f"col_{_row(column[0])}_{column[1]}"
+def _name(axis: int, offset: int, mode: str) -> str:
+    return f"col{axis}_{_row(offset)}_{mode}"

@@ -121,7 +121,8 @@ def test_rows_without_code_are_listed(dtype: str) -> None:
 def test_why_a_program_is_missing() -> None:
     b = Builder()
     x = b.input("array", "float16")
-    assert "float16" in scalar_code.missing(b.build(b.step("sqrt", x)))
+    assert "float16" in scalar_code.missing(b.build(b.step("nextafter", x, x)))
+    assert scalar_code.missing(b.build(b.step("sqrt", x))) == ""
     b = Builder()
     assert scalar_code.missing(b.build(b.step("sin", b.input("array", "complex128")))).startswith("sin of complex128")
     assert scalar_code.missing(registers.arithmetic("float64")) == ""
@@ -179,16 +180,32 @@ def test_indices_are_integers(form: str) -> None:
 
 
 @compiles
-@pytest.mark.parametrize("dtype", ["int8", "float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize("dtype", ["int8", "float16", "float32", "float64", "complex64", "complex128"])
 def test_memory_is_read_in_vectors(dtype: str) -> None:
-    """16 bytes a load through the read-only path, and at least two loads before the first use."""
-    text = ptx_of(f"elementwise arithmetic {dtype}")
-    loads = re.findall(r"ld\.global\.nc\.(v[24]\.\w+)", text)
-    assert len(loads) >= 4
-    assert re.search(r"st\.global\.v[24]\.", text)
-    loop = text[text.index("ld.global.nc.v") :]
-    first_use = re.search(r"\b(add|mul)\.", loop[loop.index(";") :].replace("add.s64", ""))
-    assert first_use is not None
+    """16 bytes a load, read-only; 64 bytes asked for before the first is used; strides over the grid."""
+    program = registers.arithmetic(dtype)
+    text = offline.ptx(elementwise_code.contiguous_kernel(program, elementwise_code.contiguous(program)), ARCH)
+    label, loop = re.findall(r"(?ms)^(\$L\w+):(?=[^:]*ld\.global\.nc\.v)(.*?@%p\d+ bra)", text)[0]
+    assert f"bra \t{label};" in text
+    loads = [m.start() for m in re.finditer(r"ld\.global\.nc\.(v4\.\w32|v2\.\w64)", loop)]
+    assert len(loads) == elementwise_code.IN_FLIGHT
+    stores = [m.start() for m in re.finditer(r"st\.global\.(v4\.\w32|v2\.\w64)", loop)]
+    assert len(stores) == elementwise_code.IN_FLIGHT // 2
+    arithmetic = [m.start() for m in re.finditer(r"\b(add|mul|mad)\S*\.(rn\.f|f|s16|s32|lo)", loop)]
+    assert arithmetic
+    assert max(loads) < min(arithmetic)
+    assert "%nctaid.x" in text
+    # indices are unsigned: no fix-ups of negative ones, no signed comparisons
+    assert not re.search(r"selp|setp\.\w+\.s(32|64)", loop)
+
+
+@compiles
+def test_half_precision_rounds_once_after_single() -> None:
+    program = registers.arithmetic("float16")
+    text = offline.ptx(elementwise_code.contiguous_kernel(program, elementwise_code.contiguous(program)), ARCH)
+    assert "add.rn.f32" in text
+    assert "cvt.rn.f16.f32" in text
+    assert not re.search(r"\b(add|mul|fma)\S*\.f16", text)
 
 
 @compiles

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpuarray.kernels import philox, reduce
+from gpuarray.kernels import interpreter, philox, reduce
 from gpuarray.kernels.cuda import calls, launch, registers, stencil_code, sweep_code
 from gpuarray.kernels.program import Affine, Builder, Program
 from gpuarray.kernels.stencils.program import Edge, StencilProgram
@@ -184,23 +184,37 @@ def test_one_step(cupy: Any, mode: Any, dtype: str) -> None:
         same(found, padded_step(stencil, edge, field, np.dtype(dtype).type(2)))
 
 
-@pytest.mark.parametrize("mode", ["fixed", "constant", "nearest", "reflect", "symmetric"])
+@pytest.mark.parametrize("mode", ["fixed", "constant", "nearest", "reflect", "symmetric", "periodic"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_several_steps_at_once_are_as_many_steps(cupy: Any, mode: Any, dtype: str) -> None:
-    for offsets in (registers.star(2, 1), registers.cube(2), registers.star(2, 2)):
+    for offsets, shape in (
+        *((o, GRID) for o in (registers.star(2, 1), registers.cube(2), registers.star(2, 2))),
+        *((o, (61, 70, 131)) for o in (registers.star(3, 1), registers.cube(3))),
+        (registers.star(1, 1), (N,)),
+    ):
         stencil = registers.relaxation(offsets, dtype)
-        sweep = sweep_of(stencil, Edge(mode, 3), GRID)
-        assert sweep_code.missing(stencil, sweep.modes, GRID) == ""
+        sweep = sweep_of(stencil, Edge(mode, 3), shape)
+        assert sweep_code.missing(stencil, sweep.modes, shape) == ""
         count = sweep_code.most_steps(stencil, sweep.modes, STEPS)
+        assert count > 1
         weights = [np.dtype(dtype).type(0.01 * (k + 1)) for k in range(count)]
-        field = cupy.asarray(sample(GRID, dtype))
+        field = cupy.asarray(sample(shape, dtype))
         expected = field
         for weight in weights:
             expected = step(cupy, sweep, expected, weight)
-        out = cupy.empty(GRID, dtype)
-        box = (range(GRID[0]), range(GRID[1]))
-        launch.run([sweep.steps([(field, (0, 0))], [(out, (0, 0))], box, box, [[w] for w in weights])])
+        out = cupy.empty(shape, dtype)
+        box, origin = tuple(map(range, shape)), (0,) * len(shape)
+        launch.run([sweep.steps([(field, origin)], [(out, origin)], box, box, [[w] for w in weights])])
         same(out, expected.get())
+
+
+def test_scans(cupy: Any) -> None:
+    for shape, axis in (((N,), 0), ((3, N // 3), 1), ((N // 9, 9), 0), ((400, 500), 0), ((40, 50, 60), 1)):
+        for name, dtype in (("sum", "float64"), ("sum", "int32"), ("max", "float32"), ("prod", "uint64")):
+            x = sample(shape, dtype)
+            there, out = cupy.asarray(x), cupy.empty(shape, dtype)
+            launch.run(calls.scan(name, there, axis, None, np.dtype(dtype), out, launch.address, cupy.empty))
+            same(out, interpreter.scan(np, name, x, axis, None, np.dtype(dtype)))
 
 
 def test_fixed_points_keep_their_value(cupy: Any) -> None:

@@ -312,6 +312,37 @@ def check_rows_of_arithmetic() -> None:
         same(out, program.interpret(np, *memory)[0], f"{name} {dtype}")
 
 
+def check_half_precision() -> None:
+    """NumPy's bits: each operation rounds once. Integers below 16 bits become half precision in NumPy's functions."""
+    from gpuarray.kernels.cuda import calls
+
+    def compare(program: Program, *operands: Any) -> None:
+        expected = program.interpret(np, *operands)
+        outputs = [aligned(operands[0].shape, e.dtype) for e in expected]
+        call = calls.elementwise(program, list(operands), outputs, place, begins_aligned)
+        assert call is not None
+        perform(call, (1,), (8,))
+        for found, e in zip(outputs, expected, strict=True):
+            same(found, e, program.steps[0].op)
+
+    x, y = finite((101,), "float16"), finite((101,), "float16", 1)
+    x[::9], y[::7] = 0, np.inf
+    for name in ("add", "multiply", "divide", "remainder", "floor_divide", "maximum", "copysign", "less"):
+        b = Builder()
+        compare(b.build(b.step(name, b.input("array", "float16"), b.input("array", "float16"))), x, y)
+    b = Builder()
+    u, s = b.input("array", "float16"), b.input("scalar", "float16")
+    total = b.step("subtract", b.step("multiply", u, s), s)
+    compare(b.build(total, b.cast(total, "float64"), b.cast(total, "bool"), b.step("isnan", u)), x, np.float16(0.1))
+    b = Builder()
+    i = b.input("array", "int8")
+    compare(b.build(b.step("sqrt", i), b.cast(b.cast(i, "float64"), "float16")), np.abs(finite((50,), "int8")))
+    sums = b.build(b.cast(i, "float16"))
+    launches, (found,) = calls.reduce(sums, "sum", [finite((60,), "int8")], (60,), ((0, 60),), place, new)
+    perform_all(launches)
+    assert found[0] == finite((60,), "int8").sum(dtype="float64")
+
+
 # Stencils
 
 
@@ -575,6 +606,22 @@ def check_reductions_of_programs() -> None:
     compare_reduction(program, "sum", [z, finite((1,), "float64"), 0.1], z.shape, (0, 2))
 
 
+def check_random_numbers_are_reduced_where_they_are_drawn() -> None:
+    """Along and across, whole and in cells: programs over indices read no memory."""
+    b = Builder()
+    key, stream, index = b.input("scalar", "uint64"), b.input("scalar", "uint64"), b.input("index", "int64")
+    drawn = b.step("random_uniform", key, stream, index)
+    program = b.build(b.step("multiply", drawn, drawn))
+    operands = [2**64 - 7, 2**63 + 5]
+    compare_reduction(program, "sum", [*operands, Affine(2**40 + 1, (1,))], (140,), (0,))
+    compare_reduction(program, "sum", [*operands, Affine(3, (9, 1))], (4, 9), (), (0, 3, 4), None)
+    b = Builder()
+    key, stream, index = b.input("scalar", "uint64"), b.input("scalar", "uint64"), b.input("index", "int64")
+    x = b.input("array", "float64")
+    normal = b.build(b.step("add", x, b.step("random_normal", key, stream, index)))
+    compare_reduction(normal, "var", [*operands, Affine(3, (9, 1)), finite((6, 9), "float64")], (6, 9), (0,))
+
+
 def check_grids_of_cells() -> None:
     """Cells of several lengths along several axes, cells without elements, regions without any."""
     b = Builder()
@@ -625,6 +672,40 @@ def check_combining() -> None:
     compare("argmin", [np.round(finite((4, 5), "float64") / 9), at], (1,))
     with pytest.raises(ValueError, match="no identity"):
         calls.combine("max", [aligned((2, 0), "float64")], (1,), place, new)
+
+
+# Parts of several arrays
+
+
+def check_gathering() -> None:
+    """One array put together from parts of others, in words as large as places and steps allow."""
+    from gpuarray.kernels.cuda import calls
+
+    def phase(array: np.ndarray, nbytes: int) -> int:
+        return int(array.ctypes.data % nbytes)
+
+    for dtype, words in (("float64", {8, 16}), ("int8", {1, 2}), ("complex128", {16}), ("S3", {1}), ("U1", {4})):
+        parts = [aligned((9, 14), dtype, shift=k % 2 * 2) for k in range(11)]
+        for k, part in enumerate(parts):
+            part[...] = (np.arange(126) + k).reshape(9, 14).astype(dtype)
+        regions = [(p[: 9 - k % 2], 2 + k, 14 * k) for k, p in enumerate(parts[:3])]
+        regions += [(parts[3][3:5, ::-1], 14, 7), (parts[4][:0], 0, 0), (parts[4][:1, :1], 0, 3)]
+        regions += [(p.T[4:9:2, ::3], 18, 3 * k) for k, p in enumerate(parts[:10])]
+        out, expected = aligned((22, 42), dtype), aligned((22, 42), dtype)
+        pairs = []
+        for source, row, column in regions:
+            region = slice(row, row + source.shape[0]), slice(column, column + source.shape[1])
+            pairs.append((source, out[region]))
+            expected[region] = source
+        launches = calls.gather(pairs, place, phase)
+        assert {int(c.kernel.source.split("words of ")[1].split()[0]) for c in launches} >= words, dtype
+        assert len(launches) < len(pairs)
+        for call in launches:
+            perform(call, (1, call.blocks[1]), (8,))
+        assert out.tobytes() == expected.tobytes(), dtype
+    with pytest.raises(ValueError, match="does not fit"):
+        calls.gather([(parts[0], parts[1][1:])], place, phase)
+    assert calls.gather([], place, phase) == []
 
 
 # Scans
@@ -704,39 +785,43 @@ def check_scans_in_pieces() -> None:
 
 def compare_sweep(
     s: StencilProgram,
-    domain: tuple[int, int],
-    modes: tuple[str, str, str, str],
+    domain: tuple[int, ...],
+    modes: tuple[str, ...],
     count: int,
-    box: tuple[range, range] | None = None,
-    columns: int = 24,
+    box: tuple[range, ...] | None = None,
+    tile: tuple[int, ...] = (24,),
 ) -> None:
-    """`modes` are those of the first axis' ends, then of the last axis'."""
+    """`modes` are those of the first axis' ends, then of the next axis', or one for all."""
     from gpuarray.kernels.cuda import stencil_code, sweep_code
 
     dtype = s.dtypes[0]
-    first, last, left, right = modes
-    edges: Any = tuple(((Edge(first, 3), Edge(last, 4)), (Edge(left, 5), Edge(right, f))) for f in range(s.fields))  # type: ignore[arg-type]
-    none = (False, False)
+    if len(modes) == 1:
+        modes *= 2 * s.ndim
+    edges: Any = tuple(
+        tuple((Edge(modes[2 * a], 3 + 2 * a), Edge(modes[2 * a + 1], 4 + f)) for a in range(s.ndim))  # type: ignore[arg-type]
+        for f in range(s.fields)
+    )
+    none = (False,) * s.ndim
     kinds = stencil_code.modes_of(edges, none)
     assert sweep_code.missing(s, kinds, domain) == ""
-    fields = [finite(domain, dtype, f) for f in range(s.fields)]
+    fields = [finite(domain, s.dtypes[f], f) for f in range(s.fields)]
     whole = tuple(range(n) for n in domain)
-    box = box or whole  # type: ignore[assignment]
-    assert box is not None
+    box = box or whole
     weights = [np.dtype(dtype).type(1 if dtype == "bool" else k % 3 - 1) for k in range(count)]
     expected = list(fields)
     for weight in weights:
-        expected[: s.outputs] = stepped(s, (edges, domain, none), expected, weight, whole, [(0, 0)] * s.fields)
+        expected[: s.outputs] = stepped(s, (edges, domain, none), expected, weight, whole, [(0,) * s.ndim] * s.fields)
     outputs = [aligned(tuple(len(r) for r in box), s.dtype(j)) for j in range(s.outputs)]
-    low = (box[0].start, box[1].start)
-    arrays = [(f, (0, 0)) for f in fields]
+    low = tuple(r.start for r in box)
+    arrays = [(f, (0,) * s.ndim) for f in fields]
     perform(
         sweep_of(s, edges, domain, none).steps(
-            arrays, [(o, low) for o in outputs], box, whole, [[w] for w in weights], columns, rows=5
+            arrays, [(o, low) for o in outputs], box, whole, [[w] for w in weights], tile, rows=5
         )
     )
+    part = tuple(slice(r.start, r.stop) for r in box)
     for found, e in zip(outputs, expected, strict=False):
-        same(found, np.ascontiguousarray(e[box[0].start : box[0].stop, box[1].start : box[1].stop]), f"{modes} {count}")
+        same(found, np.ascontiguousarray(e[part]), f"{modes} {count}")
 
 
 def check_sweep_edges() -> None:
@@ -770,6 +855,37 @@ def check_sweep_of_several_fields() -> None:
     s = StencilProgram(program, taps, ("float64",) * 3, 2)
     for mode in ("fixed", "constant", "symmetric"):
         compare_sweep(s, (8, 20), (mode,) * 4, 3)
+
+
+def check_sweep_of_a_line() -> None:
+    """One axis: every kind of edge, several tiles, a part of the line."""
+    for mode in MODES:
+        compare_sweep(stencil(star(1, 1), "float64"), (50,), (mode,), 3, tile=(32,))
+    compare_sweep(stencil([(-2,), (0,), (1,)], "float32"), (41,), ("reflect", "constant"), 4, tile=(32,))
+    compare_sweep(stencil(star(1, 1), "bool"), (9,), ("symmetric",), 2, tile=(32,))
+    compare_sweep(stencil(star(1, 1), "float64"), (60,), ("fixed",), 3, (range(17, 45),), tile=(32,))
+    compare_sweep(stencil([(0,), (2,), (-1,)], "float64", 3), (50,), ("symmetric",), 3, tile=(32,))
+    compare_sweep(stencil([(0,), (2,), (-1,)], "float64", 3), (50,), ("periodic",), 3, tile=(32,))
+
+
+def check_sweep_in_three_dimensions() -> None:
+    cube = list(itertools.product((-1, 0, 1), repeat=3))
+    for mode in MODES:
+        compare_sweep(stencil(star(3, 1), "float64"), (5, 7, 9), (mode,), 2, tile=(8, 10))
+    mixed = ("fixed", "reflect", "constant", "symmetric", "nearest", "constant")
+    compare_sweep(stencil(cube, "float32"), (5, 5, 6), mixed, 2, tile=(8, 8))
+    part = (range(1, 4), range(2, 6), range(3, 9))
+    compare_sweep(stencil([(0, 0, 0), (-1, 0, 1), (0, -2, 0)], "int32"), (6, 7, 9), ("fixed",), 2, part, (8, 8))
+
+
+def check_sweep_of_coefficients() -> None:
+    """A field that no step changes is read around the point, past its own edges too."""
+    corners = [(0, 0), (0, 1), (-1, 0), (1, -1)]
+    for mode in MODES:
+        compare_sweep(stencil(corners, "float64", 2), (8, 20), (mode,), 3)
+    compare_sweep(stencil(corners, "float64", 2), (8, 20), ("constant", "reflect", "symmetric", "constant"), 2)
+    apart = [(0, 0, 0), (1, 0, -1), (0, 1, 0)]
+    compare_sweep(stencil(apart, "float64", 2), (4, 6, 7), ("constant", "nearest") * 3, 2, tile=(8, 8))
 
 
 if __name__ != "__main__":
