@@ -17,7 +17,11 @@ STAMP = $(VENV)/.installed-
 endif
 need = $(if $(STAMP),$(STAMP)$(1))
 
-.PHONY: demo test check format bench gpu docker docker-cuda clean help
+# On a machine without a network: make gpu WHEELS=folder, which holds what pip would download.
+PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+PIP_ARGS = $(if $(WHEELS),--no-index --find-links $(WHEELS))
+
+.PHONY: demo test check format bench gpu gpu-sanitize docker docker-cuda clean help
 
 help:
 	@echo "make demo    compute on an array larger than the memory it may use, and draw it"
@@ -25,7 +29,8 @@ help:
 	@echo "make check   lint, formatting, types, who imports whom"
 	@echo "make format  format the code, mend what can be mended, and write what is made from the code"
 	@echo "make bench   run the benchmarks        (BENCH_ARGS=...)"
-	@echo "make gpu     run the tests that need a GPU"
+	@echo "make gpu     run the tests that need a GPU, then its benchmarks, in nine minutes (DRY=1: without a GPU)"
+	@echo "make gpu-sanitize  run the tests of the kernels under compute-sanitizer"
 	@echo "make docker  build the CPU image, docker-cuda the CUDA image       (BASE_IMAGE=...)"
 	@echo "make clean   remove everything that was made here"
 
@@ -51,12 +56,34 @@ format: $(call need,dev)
 bench: $(call need,bench)
 	$(PY) -m gpuarray bench $(BENCH_ARGS)
 
+# Tests first, by several processes, because most of their time is compiling; then everybody in the table in turns.
+GPU_TEST_SECONDS ?= 230
+GPU_BENCH_SECONDS ?= 240
+GPU_IS_THERE = $(PY) -c "import sys, cupy; sys.exit(not cupy.cuda.is_available())" 2>/dev/null
+NO_GPU = { $(PY) -m gpuarray info | grep "compute on a GPU"; echo "There is no GPU that can be used: nothing was run."; }
+
 gpu: $(call need,test)
-	@if $(PY) -c "import sys, cupy; sys.exit(not cupy.cuda.is_available())" 2>/dev/null; then \
-		$(PY) -m pytest -m gpu -p no:xdist; \
+ifdef DRY
+	$(PY) -m benchmarks.gpu --device fake --output build/gpu-dry-run $(GPU_ARGS)
+else
+	@if $(GPU_IS_THERE); then \
+		workers="$$($(PY) -c "import xdist" 2>/dev/null && echo "-n 6 --dist load")"; \
+		timeout $(GPU_TEST_SECONDS) $(PY) -m pytest -m gpu $$workers --maxfail 20 $(GPU_PYTEST_ARGS); status=$$?; \
+		if [ $$status -eq 124 ]; then echo "The tests were stopped after $(GPU_TEST_SECONDS) s."; fi; \
+		$(PY) -m benchmarks.gpu --seconds $(GPU_BENCH_SECONDS) $(GPU_ARGS) && exit $$status; \
 	else \
-		$(PY) -m gpuarray info | grep "compute on a GPU"; \
-		echo "There is no GPU that can be used: no test was run."; \
+		$(NO_GPU); \
+	fi
+endif
+
+gpu-sanitize: $(call need,test)
+	@if $(GPU_IS_THERE); then \
+		for tool in memcheck racecheck synccheck; do \
+			compute-sanitizer --tool $$tool --error-exitcode 3 --target-processes all \
+				$(PY) -m pytest -m gpu -p no:xdist -p tests.gpu.no_pool -x -q tests/kernels/test_cuda_gpu.py $(GPU_PYTEST_ARGS) || exit $$?; \
+		done; \
+	else \
+		$(NO_GPU); \
 	fi
 
 docker:
@@ -74,7 +101,7 @@ $(VENV)/bin/python:
 	echo "$$python -m venv $(VENV)"; $$python -m venv $(VENV)
 
 $(VENV)/.installed-%: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$(call extras,$*)]'
+	$(PIP) $(PIP_ARGS) --editable '.[$(call extras,$*)]'
 	@touch $@
 
 clean:
