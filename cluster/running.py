@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -150,10 +150,12 @@ class Running:
         with slot:
             running_at = monotonic()
             self.check()
-            result = self._run(task, loaded, chunks)
+            with self._done():
+                result = self._twice(partial(task.work.run, self.backend, loaded, chunks))
             ran_at = monotonic()
         if task.outputs or result.kept:
-            self._keep(task, result, ticket, loaded)
+            with self._done():
+                self._keep(task, result, ticket, loaded)
             result = Result({}, result.writes)  # from here on the chunks are the memory manager's alone
             made(key for key, _ in task.outputs)
         del chunks, loaded
@@ -184,16 +186,17 @@ class Running:
             return task.work.load()
         return lift(Insistent(self.memory.staging, self._twice))
 
-    def _run(self, task: Task, loaded: Any, chunks: Any) -> Result:
-        """Compute, and wait for it: what a task has used may be given back, whether it succeeds or fails."""
-        backend = self.backend
+    @contextlib.contextmanager
+    def _done(self) -> Iterator[None]:
+        """Waits for what a device is told inside: what it uses may be given back then, though an error ends it."""
         if not self.memory.device:
-            return self._twice(lambda: task.work.run(backend, loaded, chunks))
-        with backend.active():
+            yield
+            return
+        with self.backend.active():
             try:
-                return self._twice(lambda: task.work.run(backend, loaded, chunks))
+                yield
             finally:
-                backend.record().wait()
+                self.backend.record().wait()
 
     def _store(self, task: Task, result: Result, ticket: Ticket) -> None:
         """Hand on a task's results. From a device they come through the host, and the next task can have the rest."""
@@ -218,17 +221,22 @@ class Running:
 
     def _keep(self, task: Task, result: Result, ticket: Ticket, loaded: Any) -> None:
         """Hold the kept outputs of a task, if they are what it has declared."""
-        made, declared = set(result.kept), {key for key, _ in task.outputs}
-        if made != declared:
-            raise TaskError(f"internal error: a task declared the outputs {sorted(declared)} and made {sorted(made)}")
+        check_outputs(task, result, self.backend)
         foreign = roots(loaded) if isinstance(loaded, list | tuple) else ()
-        for key, most in task.outputs:
-            chunk = result.kept[key]
-            nbytes = sum(map(self.backend.nbytes, chunk))
-            if nbytes > most:
-                raise TaskError(
-                    f"internal error: output {key} was declared with {format_bytes(most)} ({most} B) and has "
-                    f"{format_bytes(nbytes)} ({nbytes} B)"
-                )
+        for key, _ in task.outputs:
             if key in self._kept or self.plan.readers(key):
-                self._twice(partial(self.memory.put, self.number, key, chunk, ticket, foreign))
+                self._twice(partial(self.memory.put, self.number, key, result.kept[key], ticket, foreign))
+
+
+def check_outputs(task: Task, result: Result, backend: Any) -> None:
+    """Raise TaskError unless a task has made what it declared."""
+    made, declared = set(result.kept), {key for key, _ in task.outputs}
+    if made != declared:
+        raise TaskError(f"internal error: a task declared the outputs {sorted(declared)} and made {sorted(made)}")
+    for key, most in task.outputs:
+        nbytes = sum(map(backend.nbytes, result.kept[key]))
+        if nbytes > most:
+            raise TaskError(
+                f"internal error: output {key} was declared with {format_bytes(most)} ({most} B) and has "
+                f"{format_bytes(nbytes)} ({nbytes} B)"
+            )

@@ -285,3 +285,24 @@ def test_memory_that_runs_out_at_any_allocation(spill, threads):
         assert re.match(r"device memory ran out twice, although only .* are held .*limit: 1.37 KiB", message)
         executor.backend.refused = ()
         clean(executor)
+
+
+@pytest.mark.parametrize("view", [False, True])
+def test_chunks_that_are_copied_when_they_are_kept(view):
+    """What a task keeps is its own: a copy of what was loaded, made before that is given back."""
+
+    def function(n):
+        return lambda backend, loaded, chunks: Result({(0, 0, n): (loaded[0][::2] if view else loaded[0],)})
+
+    def work(n):
+        return Lifted(function(n), lambda: [np.full(100, float(n))])
+
+    plan = ListPlan([Task((0, n), (), (((0, 0, n), 800),), 800, 1600, work(n)) for n in range(5)])
+    plan.kept = tuple((0, 0, n) for n in range(5))
+    executor = LocalExecutor(Fake(), threads=2, device_limit=8000, host_limit=1 << 20)
+    kept = executor.run(plan)
+    for n in range(5):
+        assert set(executor.backend.to_host(kept[0, 0, n][0])) == {float(n)}
+    assert executor.backend.hazards == []
+    del kept
+    clean(executor)
