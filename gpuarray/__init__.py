@@ -169,6 +169,7 @@ from gpuarray.interop.conversion import (
     save,
     shares_memory,
 )
+from gpuarray.interop.dask_bridge import from_dask, from_delayed
 from gpuarray.interop.limits import finfo, iinfo
 from gpuarray.histograms import bincount, histogram, histogram2d, histogram_bin_edges, histogramdd
 from gpuarray.interop.namespace import array_namespace_info as __array_namespace_info__
