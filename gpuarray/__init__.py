@@ -193,7 +193,9 @@ from gpuarray.joining import (
     vsplit,
     vstack,
 )
-from gpuarray.linalg import dot, inner, matmul, outer, tensordot, vdot, vecdot
+from gpuarray.linalg.einsum import einsum, einsum_path
+from gpuarray.linalg.more import cross, kron, matvec, vecmat
+from gpuarray.linalg.products import dot, inner, matmul, outer, tensordot, vdot, vecdot
 from gpuarray.manipulation import (
     astype,
     broadcast_arrays,

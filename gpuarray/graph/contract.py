@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from gpuarray.graph.grid import Lengths, Region, nbytes, shape_of
+from gpuarray.graph.grid import Chunks, Lengths, Region, Shape, nbytes, shape_of
 from gpuarray.graph.node import Node
+
+
+def batch_chunks(batch: Shape, inputs: Sequence[tuple[Node, int]]) -> Chunks:
+    """How a stack of results is cut: as the first input that has the axis. `inputs`: with how many axes are not the
+    stack's."""
+    cut = []
+    for back in range(len(batch), 0, -1):
+        n = batch[-back]
+        found = (i.chunks[-back - k] for i, k in inputs if i.ndim >= back + k and i.shape[-back - k] == n)
+        cut.append(next(found, Lengths.regular(n, n)))
+    return tuple(cut)
 
 
 class MatMul(Node):
@@ -27,13 +38,8 @@ class MatMul(Node):
         self.cuts, self.inputs, self.dtype = cuts, (left, right), left.dtype
         batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
         self.shape = (*batch, left.shape[-2], right.shape[-1])
-        self.chunks = (*self._batch_chunks(batch), left.chunks[-2], right.chunks[-1])
-
-    def _batch_chunks(self, batch: tuple[int, ...]) -> Iterator[Lengths]:
-        for back in range(len(batch), 0, -1):
-            n = batch[-back]
-            found = [i.chunks[-back - 2] for i in self.inputs if i.ndim >= back + 2 and i.shape[-back - 2] == n]
-            yield found[0] if found else Lengths.regular(n, n)
+        stack = batch_chunks(batch, ((left, 2), (right, 2)))
+        self.chunks = (*stack, left.chunks[-2], right.chunks[-1])
 
     def cost(self) -> float:
         return 2 * self.cuts.total

@@ -1,4 +1,4 @@
-"""Products of vectors and matrices, and norms."""
+"""Products of vectors and matrices."""
 
 from __future__ import annotations
 
@@ -10,31 +10,15 @@ import numpy as np
 
 from gpuarray.array import NDArray, asarray, install
 from gpuarray.axes import normalize_axis, ordered_axes, permuted, with_new_axes, without_axes
-from gpuarray.dimensions import matrix_transpose, moveaxis
+from gpuarray.dimensions import moveaxis
 from gpuarray.elementwise import apply, cast, into
-from gpuarray.gathering import diagonal, trace
 from gpuarray.graph.contract import MatMul
 from gpuarray.graph.grid import Lengths
 from gpuarray.graph.node import Node
 from gpuarray.kernels.errors import UnsupportedDTypeError
 from gpuarray.manipulation import ravel, reshaped
 from gpuarray.optimize.reductions import merge, split
-from gpuarray.reductions import max as largest
-from gpuarray.reductions import min as smallest
 from gpuarray.reductions import sum as total
-
-__all__ = [
-    "diagonal",
-    "matmul",
-    "matrix_norm",
-    "matrix_transpose",
-    "norm",
-    "outer",
-    "tensordot",
-    "trace",
-    "vecdot",
-    "vector_norm",
-]
 
 PIECE = 2048
 """About how far a product goes along the contracted axis at once: enough for BLAS, little for a task's memory."""
@@ -213,89 +197,6 @@ def _contracted(axes: Any, x: NDArray, y: NDArray) -> tuple[tuple[int, ...], tup
     if len(made[0]) != len(made[1]):
         raise ValueError(f"axes={axes} must name as many axes of the first array as of the second")
     return made
-
-
-# Norms.
-
-
-def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> NDArray:
-    """Norm of vectors: of the whole array, or along axes.
-
-    >>> import gpuarray as ga
-    >>> ga.linalg.vector_norm([3.0, 4.0]).compute()
-    array(5.)
-
-    Arguments as in `numpy.linalg.vector_norm`. Raises ValueError for an `ord` that is no number.
-    """
-    a = asarray(x)
-    if a.dtype.kind in "biu":
-        a = NDArray(cast(a.node, np.dtype(np.float64)))
-    if isinstance(ord, str):
-        raise ValueError(f"ord={ord!r} is no norm of vectors; write a number, inf or -inf")
-    size = apply("absolute", a)
-    if ord == math.inf:
-        return largest(size, axis, keepdims=keepdims, initial=0)
-    if ord == -math.inf:
-        return smallest(size, axis, keepdims=keepdims)
-    if ord == 0:
-        return total(apply("not_equal", a, 0), axis, size.dtype, keepdims=keepdims)
-    if ord == 1:
-        return total(size, axis, keepdims=keepdims)
-    if ord == 2:
-        squares = apply("square", a)
-        if a.dtype.kind == "c":  # without the square root in between
-            squares = apply("square", apply("real", a)) + apply("square", apply("imag", a))
-        return apply("sqrt", total(squares, axis, keepdims=keepdims))
-    made: NDArray = total(size**ord, axis, keepdims=keepdims) ** (1 / ord)
-    return made
-
-
-def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> NDArray:
-    """Norm of the matrices in the last two axes: "fro", 1, -1, inf or -inf.
-
-    >>> import gpuarray as ga
-    >>> ga.linalg.matrix_norm([[3.0, 0.0], [0.0, 4.0]]).compute()
-    array(5.)
-
-    Arguments as in `numpy.linalg.matrix_norm`, but for 2, -2 and "nuc", which need singular values. Raises
-    ValueError for those, and for fewer than two dimensions.
-    """
-    a = asarray(x)
-    if a.ndim < 2:
-        raise ValueError(f"a norm of matrices takes at least 2 dimensions, got shape {a.shape}")
-    if ord in (None, "fro"):
-        return vector_norm(a, axis=(-2, -1), keepdims=keepdims)
-    if ord not in (1, -1, math.inf, -math.inf):
-        raise ValueError(
-            f'ord={ord!r} is no norm of matrices here; there are "fro", 1, -1, inf and -inf '
-            "(numpy.linalg.norm(x.compute(), ord) has those that need singular values)"
-        )
-    rows = abs(ord) == math.inf
-    sums = vector_norm(a, ord=1, axis=-1 if rows else -2, keepdims=True)
-    find = largest if ord > 0 else smallest
-    made = find(sums, axis=-2 if rows else -1, keepdims=True)
-    return made if keepdims else NDArray(without_axes(made.node, (a.ndim - 2, a.ndim - 1)))
-
-
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> NDArray:
-    """Norm of a vector, a matrix, or of those along one or two axes.
-
-    >>> import gpuarray as ga
-    >>> ga.linalg.norm([[3.0, 4.0], [0.0, 0.0]], axis=1).compute()
-    array([5., 0.])
-
-    Arguments as in `numpy.linalg.norm`, but for the norms of matrices that need singular values.
-    """
-    a = asarray(x)
-    if axis is None and ord is None:
-        return vector_norm(a, keepdims=keepdims)
-    axes = ordered_axes(axis, a.ndim)
-    if len(axes) == 1:
-        return vector_norm(a, axis=axes, keepdims=keepdims, ord=2 if ord is None else ord)
-    if len(axes) != 2:
-        raise ValueError(f"norm takes one axis or two, got axis={axis} for an array of shape {a.shape}")
-    made = matrix_norm(moveaxis(a, axes, (-2, -1)), ord=ord)
-    return NDArray(with_new_axes(made.node, tuple(sorted(axes)))) if keepdims else made
 
 
 def _operator(self: NDArray, other: Any) -> Any:
