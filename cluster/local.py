@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
@@ -108,6 +109,8 @@ class LocalExecutor:
                 return Kept(self.memory, number, plan.kept) if plan.kept else {}
             except BaseException as error:
                 self.memory.abandon(number)
+                if self.memory.device:
+                    let_go(error)
                 if self.events:
                     reason = f"{type(error).__name__}: {error}"
                     self.events.emit(RunFailed(monotonic(), number, monotonic() - start, reason))
@@ -149,6 +152,18 @@ def _slight(window: Window) -> bool:
         and not any(task.load_nbytes for task in tasks)
         and (sum(task.work_nbytes for task in tasks) <= _SMALL)
     )
+
+
+def let_go(error: BaseException) -> None:
+    """Empty the frames that an exception has come through: an interpreter that remembers the last one would keep what a
+    task had on the device."""
+    left, seen = [error], set()
+    while left:
+        one = left.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            left += [other for other in (one.__cause__, one.__context__) if other is not None]
 
 
 class Kept(Mapping[Key, Chunk]):

@@ -306,3 +306,23 @@ def test_chunks_that_are_copied_when_they_are_kept(view):
     assert executor.backend.hazards == []
     del kept
     clean(executor)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_an_exception_that_is_kept_keeps_nothing_on_the_device(count):
+    """As the interpreter keeps the last one."""
+
+    def function(backend, loaded, chunks):
+        doubled = loaded[0] * 2
+        try:
+            raise ValueError(f"{doubled.shape} is no shape")
+        except ValueError as error:
+            raise LookupError("no such thing") from error
+
+    device = Fake()
+    with pytest.raises(LookupError, match="no such thing") as caught:
+        LocalExecutor(device, threads=2).run(ListPlan([lifted(n, 80, function) for n in range(count)]))
+    assert isinstance(caught.value.__cause__, ValueError)
+    gc.collect()
+    assert device.counters.used_nbytes == 0
+    assert device.hazards == []
