@@ -19,6 +19,7 @@ from gpuarray.kernels.cuda.offline import Kernel
 from gpuarray.kernels.cuda.scalar_code import indented, kernel_text, scalar_parameters, steps
 from gpuarray.kernels.cuda.state_code import StateWriter
 from gpuarray.kernels.program import Program
+from gpuarray.kernels.reduce_axes import BLOCK
 from gpuarray.kernels.row import type_name
 
 Work = Callable[[int, list[str], str, str], list[str]]
@@ -30,6 +31,8 @@ CELLS = 32
 ROWS = 8
 IN_FLIGHT = 8
 """Elements of a lane that are asked for before the first is needed."""
+MOST_HELD = 32
+"""Steps of programs of which a lane computes all of its elements of a block of moments before the first pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class _Elements:
         self.moving = [k for k, i in enumerate(program.inputs) if i.kind != "scalar"]
         self.types = [type_name(program.dtype_of(k)) for k in range(len(program.inputs) + len(program.steps))]
         self.masked = len(program.outputs) > 1
+        self.value_type = self.types[program.outputs[0]]
         names = [f"{a}" for a in range(layout.kept)] + ["x"] * layout.across + ["c"]
         self.axes = names + [f"w{a}" for a in range(layout.whole)]
 
@@ -196,13 +200,29 @@ def _along(writer: StateWriter, elements: _Elements) -> list[str]:
 
 
 def _moments_along(writer: StateWriter, elements: _Elements, lanes: int) -> Iterator[str]:
+    """Two passes over a block. A whole one, of which a lane has few elements, is read and computed once."""
     _, mean, m2 = writer.types
     lines, x, z = elements.compute("_0")
-    first, second = writer.moments([*elements.read("k", "_0"), *lines], x, z, elements.masked)
-    for number, (work, value) in enumerate(((first, 1), (second, 2))):
-        yield from ("k = lane", "if lane >= W:", "    k = n", "while k < n:")
-        yield from indented(work)
-        yield "    k += W"
+    passes = writer.moments([*elements.read("k", "_0"), *lines], x, z, elements.masked)
+    held = BLOCK["moments"] // 32 if lanes == 32 and len(elements.program.steps) <= MOST_HELD else 0
+    if held:
+        yield from (f"h{c} = {elements.value_type}(0)" for c in range(held))
+        yield from (f"z{c} = np.bool_(False)" for c in range(held if elements.masked else 0))
+        yield f"if n == {32 * held}:"
+        for c in range(held):
+            yield from indented(elements.read(f"lane + {32 * c}" if c else "lane", f"_{c}"))
+        for c in range(held):
+            lines, x, z = elements.compute(f"_{c}")
+            yield from indented([*lines, f"h{c} = {x}", *([f"z{c} = {z}"] if elements.masked else [])])
+    for number, (work, value) in enumerate(zip(passes, (1, 2), strict=True)):
+        loop = ["k = lane", "if lane >= W:", "    k = n", "while k < n:", *indented([*work, "k += W"])]
+        if held:
+            yield f"if n == {32 * held}:"
+            for c in range(held):
+                yield from indented(writer.moments([], f"h{c}", f"z{c}", elements.masked)[number])
+            yield "else:"
+            loop = indented(loop)
+        yield from loop
         for v in [0, value] if elements.masked and not number else [value]:
             distance = lanes // 2
             while distance:
