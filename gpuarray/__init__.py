@@ -98,7 +98,9 @@ from numpy import (
 from gpuarray import _origin, cluster, config, elementwise, errors, fft, lib, linalg, ndimage, protocols, random
 from gpuarray._version import __version__
 from gpuarray.array import NDArray, asarray
+from gpuarray.bits import packbits, unpackbits
 from gpuarray.blocks import map_blocks
+from gpuarray.correlation import corrcoef, cov
 from gpuarray.creation import (
     arange,
     array,
@@ -133,7 +135,9 @@ from gpuarray.dimensions import (
     swapaxes,
     transpose,
 )
+from gpuarray.editing import block, delete, insert, trim_zeros
 from gpuarray.errors import StencilError
+from gpuarray.functional import apply_along_axis, apply_over_axes, choose, piecewise, select, vectorize
 from gpuarray.gathering import (
     argwhere,
     compress,
@@ -172,6 +176,18 @@ from gpuarray.interop.conversion import (
 from gpuarray.interop.dask_bridge import from_dask, from_delayed
 from gpuarray.interop.limits import finfo, iinfo
 from gpuarray.histograms import bincount, histogram, histogram2d, histogram_bin_edges, histogramdd
+from gpuarray.index_arrays import (
+    diag_indices,
+    diag_indices_from,
+    ix_,
+    mask_indices,
+    ravel_multi_index,
+    tril_indices,
+    tril_indices_from,
+    triu_indices,
+    triu_indices_from,
+    unravel_index,
+)
 from gpuarray.interop.namespace import array_namespace_info as __array_namespace_info__
 from gpuarray.interop.text import array2string, array_repr, array_str
 from gpuarray.iteration import iterate
@@ -233,6 +249,24 @@ from gpuarray.numeric import (
 from gpuarray.order_statistics import median, nanmedian, nanpercentile, nanquantile, percentile, quantile
 from gpuarray.overlap import map_overlap
 from gpuarray.padding import pad
+from gpuarray.polynomials import (
+    bartlett,
+    blackman,
+    hamming,
+    hanning,
+    kaiser,
+    poly,
+    polyadd,
+    polyder,
+    polydiv,
+    polyfit,
+    polyint,
+    polymul,
+    polysub,
+    polyval,
+    roots,
+    vander,
+)
 from gpuarray.reductions import all, amax, amin, any, argmax, argmin, count_nonzero, max, min, prod, sum
 from gpuarray.several import compute, persist
 from gpuarray.searching import digitize, interp, isin, searchsorted
@@ -247,6 +281,7 @@ from gpuarray.sets import (
     unique_inverse,
     unique_values,
 )
+from gpuarray.signals import convolve, correlate, ediff1d, trapezoid, unwrap
 from gpuarray.sorting import argpartition, argsort, lexsort, partition, sort, sort_complex, topk
 from gpuarray.statistics import (
     average,
@@ -266,6 +301,7 @@ from gpuarray.stencils.stencil import stencil
 from gpuarray.storage import from_hdf5, from_npy, from_zarr, store
 from gpuarray.summary import explain, visualize
 from gpuarray.windows import sliding_window_view
+from gpuarray.writing import fill_diagonal, place, put, put_along_axis, putmask, resize
 
 __array_api_version__ = "2025.12"
 bool = bool_  # the array API's name for the dtype
