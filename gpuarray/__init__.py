@@ -13,7 +13,7 @@ Functions have NumPy's names and arguments; arrays are lazy: see `NDArray`, `com
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from numpy import (
     False_,
@@ -151,6 +151,7 @@ from gpuarray.gathering import (
 )
 from gpuarray.gradients import gradient
 from gpuarray.grids import diag, diagflat, fromfunction, indices, meshgrid, tri, tril, triu
+from gpuarray.histograms import bincount, histogram, histogram2d, histogram_bin_edges, histogramdd
 from gpuarray.interop.conversion import (
     array_equiv,
     asanyarray,
@@ -175,7 +176,6 @@ from gpuarray.interop.conversion import (
 )
 from gpuarray.interop.dask_bridge import from_dask, from_delayed
 from gpuarray.interop.limits import finfo, iinfo
-from gpuarray.histograms import bincount, histogram, histogram2d, histogram_bin_edges, histogramdd
 from gpuarray.index_arrays import (
     diag_indices,
     diag_indices_from,
@@ -268,7 +268,6 @@ from gpuarray.polynomials import (
     vander,
 )
 from gpuarray.reductions import all, amax, amin, any, argmax, argmin, count_nonzero, max, min, prod, sum
-from gpuarray.several import compute, persist
 from gpuarray.searching import digitize, interp, isin, searchsorted
 from gpuarray.sets import (
     intersect1d,
@@ -281,8 +280,10 @@ from gpuarray.sets import (
     unique_inverse,
     unique_values,
 )
+from gpuarray.several import compute, persist
 from gpuarray.signals import convolve, correlate, ediff1d, trapezoid, unwrap
 from gpuarray.sorting import argpartition, argsort, lexsort, partition, sort, sort_complex, topk
+from gpuarray.special import frexp, geomspace, i0, real_if_close
 from gpuarray.statistics import (
     average,
     mean,
@@ -323,8 +324,7 @@ __all__ = sorted(
 )
 
 if TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any: ...  # the functions of the table
+    from gpuarray._functions import *  # noqa: F403 (the functions of the table)
 
 
 _origin.check()
