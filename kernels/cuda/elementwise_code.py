@@ -122,6 +122,7 @@ class _Values:
         return list(steps(self.program, lambda value: self.name(value, copy)))
 
 
+@functools.lru_cache(1024)
 def contiguous_kernel(program: Program, operands: Operands, aligned: bool = True) -> Kernel:
     """A kernel ``(outputs, moving inputs, steps of index inputs, scalars, number of elements)``.
 
@@ -193,6 +194,7 @@ def _vectors(values: _Values, length: int, vectors: int, wide: bool) -> Iterator
                 yield f"store_vector({values.types[output]}, {length}, o{j}, e{u}, ({parts},))"
 
 
+@functools.lru_cache(1024)
 def strided_kernel(program: Program, operands: Operands, axes: int, wide: bool = False) -> Kernel:
     """A kernel ``(outputs, moving inputs, their steps axis by axis, scalars, lengths of axes 1.., elements)``.
 
@@ -226,6 +228,7 @@ def strided_kernel(program: Program, operands: Operands, axes: int, wide: bool =
     return Kernel(text, tuple(t for _, t in parameters), THREADS, _blocks(program))
 
 
+@functools.lru_cache(1024)
 def tiled_kernel(program: Program, operands: Operands, axes: int, wide: bool = False) -> Kernel:
     """A kernel ``(outputs, moving inputs, their steps axis by axis, scalars, lengths of axes 0.., squares)``.
 

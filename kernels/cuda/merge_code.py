@@ -6,6 +6,8 @@ each lies a row of cells after the one before, where a thread merges those of a 
 
 from __future__ import annotations
 
+import functools
+
 from gpuarray.kernels.cuda.offline import Kernel
 from gpuarray.kernels.cuda.reduction_code import THREADS
 from gpuarray.kernels.cuda.scalar_code import indented, kernel_text
@@ -16,6 +18,7 @@ STACK = 8
 """States of a cell that a thread of `stack_kernel` merges; a power of two, so that passes make one binary tree."""
 
 
+@functools.lru_cache(1024)
 def merge_kernel(reduction: str, operand: DType, lanes: int = 32) -> Kernel:
     """A kernel ``(places of new states, places of states, states in a row, groups in a row, groups)``.
 
@@ -55,6 +58,7 @@ def merge_kernel(reduction: str, operand: DType, lanes: int = 32) -> Kernel:
     return Kernel(text, tuple(t for _, t in parameters), THREADS, 2)
 
 
+@functools.lru_cache(1024)
 def stack_kernel(reduction: str, operand: DType) -> Kernel:
     """A kernel ``(places of new states, places of states, m, inner, groups of a cell, groups)``.
 

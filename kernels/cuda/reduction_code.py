@@ -11,6 +11,7 @@ tree. So there are no atomics, and neither the grid nor the order of blocks has 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -141,6 +142,7 @@ def _title(reduction: str, program: Program, form: str) -> str:
     return f"{reduction} of {program.dtype_of(program.outputs[0])}, {form}"
 
 
+@functools.lru_cache(1024)
 def fold_kernel(program: Program, reduction: str, layout: Layout) -> Kernel:
     """The first kernel of a reduction: a state for every block.
 

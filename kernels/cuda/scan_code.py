@@ -13,6 +13,7 @@ Where the operation is associative to the bit (integers, maxima), `calls.scan` m
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -135,6 +136,7 @@ class _Writer:
         return f"store({self.type}, {place}, 0, {value})"
 
 
+@functools.lru_cache(1024)
 def stacked_kernel(scan: Scan) -> Kernel:
     """A kernel ``(places, steps along lines, steps along axes, lengths of axes but the first, n, lines)``.
 
@@ -161,6 +163,7 @@ def stacked_kernel(scan: Scan) -> Kernel:
     return _kernel(w, "stacked", body)
 
 
+@functools.lru_cache(1024)
 def rows_kernel(scan: Scan, lines: int) -> Kernel:
     """A kernel with the parameters of `stacked_kernel`, whose blocks have `lines` lines each."""
     w = _Writer(scan)

@@ -9,6 +9,7 @@ slabs around the interior, and for arrays whose last axis is not contiguous.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -146,6 +147,7 @@ class _Names:
         return taps.get(value, f"v{value}") if value < len(self.program.inputs) else f"v{value}{copy}"
 
 
+@functools.lru_cache(1024)
 def interior_kernel(stencil: StencilProgram, aligned: bool = True) -> Kernel:
     """A kernel ``(places, steps along all axes but the last, scalars, lows, highs, rows)``.
 
@@ -284,6 +286,7 @@ def kept_widths(stencil: StencilProgram, modes: Modes, axis: int) -> tuple[int, 
     return widths[0], widths[1]
 
 
+@functools.lru_cache(1024)
 def edge_kernel(stencil: StencilProgram, modes: Modes) -> Kernel:
     """A kernel ``(places, steps along all axes, values of constant edges, scalars, domain, lows, highs)``.
 

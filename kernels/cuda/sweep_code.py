@@ -13,6 +13,7 @@ Fields that no step changes are read where they are needed, through the caches.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 
@@ -41,6 +42,7 @@ from gpuarray.kernels.stencils.program import StencilProgram
 __all__ = ["loaded_fields", "missing", "most_steps", "running", "sweep_kernel", "tile_of", "written"]
 
 
+@functools.lru_cache(1024)
 def sweep_kernel(stencil: StencilProgram, modes: Modes, count: int, tile: Tile | None = None) -> Kernel:
     """A kernel of `count` steps over a box of the last one, in tiles (None: `tile_of`).
 

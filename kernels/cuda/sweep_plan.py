@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -46,6 +47,7 @@ def loaded_fields(stencil: StencilProgram) -> list[int]:
     return sorted({*read_fields(stencil), *range(stencil.outputs)})
 
 
+@functools.lru_cache(1024)
 def wrapped_axes(stencil: StencilProgram, modes: Modes) -> tuple[bool, ...]:
     """By axis, whether it is periodic for all fields read along it: positions run on then, and loads wrap around."""
 
@@ -56,6 +58,7 @@ def wrapped_axes(stencil: StencilProgram, modes: Modes) -> tuple[bool, ...]:
     return tuple(map(wrapped, range(stencil.ndim)))
 
 
+@functools.lru_cache(1024)
 def running(stencil: StencilProgram, modes: Modes) -> Modes:
     """The modes with ``none`` along wrapped axes."""
     wraps = wrapped_axes(stencil, modes)
@@ -64,6 +67,7 @@ def running(stencil: StencilProgram, modes: Modes) -> Modes:
     )
 
 
+@functools.lru_cache(1024)
 def missing(stencil: StencilProgram, modes: Modes, domain: tuple[int, ...]) -> str:
     """Why there is no kernel of several steps, or an empty text: then there is one."""
     if stencil.ndim > 3:
@@ -140,6 +144,7 @@ def rows_of(stencil: StencilProgram, modes: Modes) -> dict[int, Rows]:
     return found
 
 
+@functools.lru_cache(1024)
 def tile_of(stencil: StencilProgram, modes: Modes, count: int) -> Tile:
     """The tile for `count` steps at once, or (): shared memory or registers are too few."""
     axes = range(0 if stencil.ndim == 1 else 1, stencil.ndim)
@@ -188,6 +193,7 @@ def written(stencil: StencilProgram, tile: Tile, count: int) -> Tile:
     return tuple(t - count * sum(radius(stencil, a)) for a, t in enumerate(tile, first))
 
 
+@functools.lru_cache(1024)
 def most_steps(stencil: StencilProgram, modes: Modes, limit: int = 16) -> int:
     """The largest number of steps at once, up to `limit`, for which there is a kernel; 0 if for none."""
     return next((count for count in range(limit, 0, -1) if tile_of(stencil, modes, count)), 0)

@@ -309,11 +309,13 @@ def small_scans(**values: int) -> Any:
     """Blocks of few threads, and lines cut early."""
     from gpuarray.kernels.cuda import scan_calls, scan_code
 
+    scan_code.rows_kernel.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan_code, "THREADS", 32)
         for name, value in values.items():
             patch.setattr(scan_calls, name, value)
         yield
+    scan_code.rows_kernel.cache_clear()
 
 
 def compare_scan(name: str, array: np.ndarray, axis: int, dtype: Any, carry: np.ndarray | None, cut: int = 0) -> None:
