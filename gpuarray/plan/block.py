@@ -292,9 +292,16 @@ def gather(node: Stored, region: Region, backend: Any, chunks: Mapping[Key, Chun
         arrays = tuple(a[inside or ...] for a in chunks[node.stage, node.output, number])
     else:
         arrays = tuple(backend.empty(shape_of(region), d) for d in node.fields)
-        for number, inside, at in touched:
-            for array, part in zip(arrays, chunks[node.stage, node.output, number], strict=True):
-                array[at] = part[inside]
+        parts = [
+            (part[inside or ...], array[at or ...])
+            for number, inside, at in touched
+            for array, part in zip(arrays, chunks[node.stage, node.output, number], strict=True)
+        ]
+        if hasattr(backend, "gather"):  # a device whose launches cost more than small copies
+            backend.gather(parts)
+        else:
+            for part, place in parts:
+                place[...] = part
     return arrays if node.parts else arrays[0]
 
 

@@ -219,6 +219,11 @@ class CupyBackend:
 
     # Computing.
 
+    def gather(self, parts: Sequence[tuple[Any, Any]]) -> None:
+        """Copy parts of arrays, (source, target) of one shape and dtype, by few launches; none overlaps another."""
+        with self._here():
+            self._launcher.gather(parts)
+
     def elementwise(
         self, program: Program, operands: Sequence[Any], shape: tuple[int, ...], *, compiled: bool, out: Any = None
     ) -> Any:

@@ -130,6 +130,10 @@ class Launcher:
         alike = (one.shape, one.strides, one.dtype) == (other.shape, other.strides, other.dtype)
         return alike and self.place(one) == self.place(other)
 
+    def gather(self, parts: Sequence[tuple[Any, Any]]) -> None:
+        """Copy each part, (source, target), that share no memory; see `calls.gather`."""
+        self.run(calls.gather(parts, self.address, self.phase))
+
     @staticmethod
     def missing_sweep(stencil: StencilProgram, edges: Edges) -> str:
         """Why sweeps of a stencil have no kernels, or an empty text."""

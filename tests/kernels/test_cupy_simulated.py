@@ -137,6 +137,21 @@ def check_scans() -> None:
         same(backend.to_host(there), np.maximum.accumulate(x, axis=1))
 
 
+def check_parts_are_gathered() -> None:
+    backend = make()
+    for dtype in ("float64", "uint8"):
+        x, y = sample((6, 20), dtype), sample((9, 7), dtype, 1)
+        a, b = backend.from_host(x), backend.from_host(y)
+        whole = backend.empty((10, 30), np.dtype(dtype))
+        whole[...] = 0
+        before = backend._launcher.launches
+        backend.gather([(a[1:4, ::2], whole[:3, :10]), (b[::-1, 2:5].T, whole[4:7, 3:12]), (a[:0], whole[:0, :20])])
+        assert backend._launcher.launches - before <= 2
+        expected = np.zeros((10, 30), dtype)
+        expected[:3, :10], expected[4:7, 3:12] = x[1:4, ::2], y[::-1, 2:5].T
+        same(backend.to_host(whole), expected)
+
+
 def sweeps(
     ndim: int, dtypes: str, outputs: int, radius: int, domains: Sequence[tuple[int, ...]], steps: int, seed: int
 ) -> None:
