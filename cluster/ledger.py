@@ -35,6 +35,9 @@ class Held:
     file: SpillFile | None = None
     """Kept while the chunk is in memory as well: chunks never change."""
     pins: int = 0
+    """Tickets that need it where tasks compute."""
+    holds: int = 0
+    """Tasks of other runs that read it there."""
     stamp: int = 0
     """Grows with every touch."""
     busy: bool = False
@@ -324,7 +327,7 @@ class Ledger:
         if level + 1 == len(self.tiers):
             return None
         to_disk = level == self.host
-        candidates = [e for e in self.at[level] if not e.pins and not e.busy and not (to_disk and e.fixed)]
+        candidates = [e for e in self.at[level] if not (e.pins or e.holds or e.busy or (to_disk and e.fixed))]
         if spared:
             last = [entry for entry in candidates if entry in spared] if level else []
             candidates = [entry for entry in candidates if entry not in spared]

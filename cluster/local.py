@@ -16,6 +16,7 @@ from gpuarray.cluster.host import available_threads
 from gpuarray.cluster.memory import MemoryManager
 from gpuarray.cluster.running import Running
 from gpuarray.cluster.task import Chunk, Key, Plan
+from gpuarray.cluster.transfer import Hold
 from gpuarray.cluster.window import Window
 from gpuarray.kernels.errors import ConfigError, TaskError
 
@@ -183,6 +184,10 @@ class Kept(Mapping[Key, Chunk]):
         if key not in self._keys:
             raise KeyError(key)
         return self._memory.read(self._run, key)
+
+    def hold(self, key: Key, memory: MemoryManager) -> Hold | None:
+        """The chunk where tasks compute, if it is there and `memory` is where it is held."""
+        return memory.hold(self._run, key) if memory is self._memory else None
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self._keys)

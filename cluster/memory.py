@@ -252,6 +252,7 @@ class MemoryManager(Mover):
         """Give back what is left of a reservation and unpin its keys."""
         with self._lock:
             self._ledger.close(ticket)
+            self._bury()
             if self._waiting:
                 self._changed.notify_all()
 
@@ -370,7 +371,8 @@ class MemoryManager(Mover):
             self._waiting -= 1
 
     def _bury(self) -> None:
-        """Drop what finalizers have asked for."""
+        """Do what finalizers have asked for."""
+        self._end_holds()
         while self._orphans:
             self._ledger.remove_run(self._orphans.popleft())
 

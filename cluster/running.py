@@ -23,13 +23,15 @@ from gpuarray.kernels.errors import TaskError
 class Insistent:
     """What `LiftableWork.lift` needs of a `Staging`; if the device runs out of memory, chunks make room."""
 
-    def __init__(self, staging: Staging, twice: Callable[[Callable[[], Any]], Any]) -> None:
-        self._staging, self._twice = staging, twice
+    def __init__(self, memory: MemoryManager, twice: Callable[[Callable[[], Any]], Any]) -> None:
+        self.memory, self._staging, self._twice = memory, memory.staging, twice
 
     def upload(self, array: Any) -> Any:
+        assert self._staging is not None
         return self._twice(partial(self._staging.upload, array))
 
     def stream(self, shape: tuple[int, ...], dtype: Any, read: Callable[[Any, Any], object]) -> Any:
+        assert self._staging is not None
         return self._twice(partial(self._staging.stream, shape, dtype, read))
 
 
@@ -184,7 +186,7 @@ class Running:
         lift = getattr(task.work, "lift", None)
         if self.memory.staging is None or lift is None:
             return task.work.load()
-        return lift(Insistent(self.memory.staging, self._twice))
+        return lift(Insistent(self.memory, self._twice))
 
     @contextlib.contextmanager
     def _done(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -10,10 +11,22 @@ from gpuarray.cluster.buffers import roots
 from gpuarray.cluster.events import Events, Moved, monotonic
 from gpuarray.cluster.ledger import Held, Ledger, Move, Ticket
 from gpuarray.cluster.sizes import format_bytes
+from gpuarray.cluster.task import Chunk, Key
 from gpuarray.cluster.tiers import Tier
 from gpuarray.kernels.errors import DeviceMemoryError, MemoryLimitError, SpillError
 
 T = TypeVar("T")
+
+
+class Hold:
+    """A chunk that stays where tasks compute for as long as this object lives."""
+
+    def __init__(self, mover: Mover, entry: Held) -> None:
+        self.chunk: Chunk = entry.payload
+        self._mover, self._entry = mover, entry
+
+    def __del__(self) -> None:
+        self._mover.loosen(self._entry)
 
 
 class Mover:
@@ -22,6 +35,7 @@ class Mover:
     def __init__(self, tiers: Iterable[Tier], events: Events) -> None:
         self.events = events
         self._ledger = Ledger(tiers)
+        self._loose: deque[Held] = deque()
         self._renew_lock()
 
     def _renew_lock(self) -> None:
@@ -29,7 +43,30 @@ class Mover:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
 
+    def hold(self, run: int, key: Key) -> Hold | None:
+        """Keep a chunk where tasks compute, if it is there; for tasks of another run, whose tickets do not name it."""
+        with self._lock:
+            entry = self._ledger.runs[run].held.get(key)
+            if entry is None or entry.level or entry.busy:
+                return None
+            entry.holds += 1
+            return Hold(self, entry)
+
+    def loosen(self, entry: Held) -> None:
+        """End a hold. Safe in a finalizer, which may strike in any thread at any line."""
+        self._loose.append(entry)
+        if self._lock.acquire(blocking=False):  # else whoever works here next does it
+            try:
+                self._end_holds()
+                self._changed.notify_all()
+            finally:
+                self._lock.release()
+
     # With the lock
+
+    def _end_holds(self) -> None:
+        while self._loose:
+            self._loose.popleft().holds -= 1
 
     def _begin(self, ticket: Ticket) -> list[Move]:
         held = self._ledger.runs[ticket.run].held
@@ -117,7 +154,7 @@ class Mover:
             if dst is ledger.disk and entry.file is None:
                 ledger.keep_file(entry, payload)
             self._end(move)
-            if not entry.gone and not entry.pins:
+            if not (entry.gone or entry.pins or entry.holds):
                 ledger.place(entry, move.dst, payload, set())
             dst.moved_in += written
             dst.moves_in += 1

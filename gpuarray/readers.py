@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpuarray.cluster.task import Key
 from gpuarray.graph.grid import Region, as_slices, shape_of, size_of, touching
 from gpuarray.graph.leaves import Stored
 
@@ -95,6 +96,19 @@ class KeptReader:
         for number, inside, at in touched:
             out[at] = self.chunks.on_host((leaf.stage, leaf.output, number))[0][inside or ...]
         return out
+
+    def resident(self, region: Region, memory: Any) -> dict[Key, Any] | None:
+        """Holds on the chunks that a region touches, if all of them are where the tasks of `memory` compute."""
+        hold = getattr(self.chunks, "hold", None)
+        if hold is None:
+            return None
+        found: dict[Key, Any] = {}
+        for number, _, _ in touching(self.leaf.chunks, region):
+            key: Key = (self.leaf.stage, self.leaf.output, number)
+            found[key] = hold(key, memory)
+            if found[key] is None:
+                return None
+        return found
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError(

@@ -249,6 +249,8 @@ def compute(
         node, region = value
         if isinstance(node, Source):
             array = loaded[value]
+            if isinstance(array, Resident):
+                array = array.gather(region, backend)
             there = not isinstance(array, np.ndarray) and backend.xp is not np
             done[value] = array if there else backend.from_host(array)
         elif isinstance(node, Stored):
@@ -275,6 +277,17 @@ def _accumulate(node: Node, region: Region, backend: Any, chunks: Mapping[Key, C
 
 def read_sources(block: Block) -> dict[Value, Any]:
     return {(n, r): n.reader.read(r) for n, r in block.sources()}  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A source that an earlier run has left on the device; it stays there while this lives."""
+
+    leaf: Stored
+    holds: dict[Key, Any]
+
+    def gather(self, region: Region, backend: Any) -> Any:
+        return gather(self.leaf, region, backend, {key: hold.chunk for key, hold in self.holds.items()})
 
 
 def read_piece(reader: Any, region: Region, index: tuple[int | slice, ...], piece: Any) -> None:
@@ -334,6 +347,11 @@ class BlockWork:
         for value in block.sources():
             node, region = value
             reader = node.reader  # type: ignore[attr-defined]
+            memory, resident = getattr(staging, "memory", None), getattr(reader, "resident", None)
+            holds = resident(region, memory) if resident is not None and memory is not None else None
+            if holds is not None:
+                loaded[value] = Resident(reader.leaf, holds)
+                continue
             if value in early and getattr(reader, "in_pieces", False):
                 loaded[value] = staging.stream(shape_of(region), node.dtype, partial(read_piece, reader, region))
                 continue

@@ -403,3 +403,40 @@ def test_many_threads_raise_and_spill_the_same_chunks(backend, spill):
     assert memory.states()[0].peak <= 8 * 45
     memory.close_run(run)
     assert all(tier.held == tier.reserved == 0 for tier in memory.states())
+
+
+def test_a_chunk_that_is_held_stays(device, spill):
+    memory, run = held_memory(device, 8 * 100, spill, [10, 10], device_limit=8 * 20)
+    held = [memory.hold(run, (0, 0, n)) for n in range(2)]
+    again = memory.hold(run, (0, 0, 0))
+    assert memory.admit(run, (), work=8, wait=False) is None
+    held.pop(0)
+    gc.collect()
+    assert memory.admit(run, (), work=8, wait=False) is None  # it is held twice
+    del again
+    gc.collect()
+    ticket = memory.admit(run, (), work=8, wait=False)
+    assert in_memory(memory, run) == {1}
+    assert memory.hold(run, (0, 0, 0)) is None  # it is on the host
+    assert memory.hold(run, (7, 7, 7)) is None
+    np.testing.assert_array_equal(device.to_host(held[0].chunk[0]), chunk_of(1, 10))
+    memory.release(ticket)
+    memory.close_run(run)
+    del held
+    gc.collect()
+    assert all(tier.held == tier.reserved == 0 for tier in memory.states())
+    assert device.live == 0
+
+
+def test_a_hold_that_ends_while_the_books_are_open(device, spill):
+    """A finalizer may strike where the lock is held: whoever takes it next ends the hold."""
+    memory, run = held_memory(device, 8 * 100, spill, [10], device_limit=8 * 10)
+    hold = memory.hold(run, (0, 0, 0))
+    with memory._lock:
+        del hold
+        gc.collect()
+        assert [entry.holds for entry in memory._ledger.runs[run].held.values()] == [1]
+    ticket = memory.admit(run, (), work=8, wait=False)
+    assert ticket is not None
+    memory.release(ticket)
+    memory.close_run(run)

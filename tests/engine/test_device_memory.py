@@ -168,3 +168,40 @@ def test_results_that_leave_no_room_for_pinned_memory_are_refused_before_the_run
         assert engine.backend.counters.uploads == before
         del x
         check(engine)
+
+
+def test_what_is_persisted_on_a_device_is_read_there() -> None:
+    a = np.random.default_rng(0).standard_normal((60, 50))
+    with ga.config.set(device="fake", device_memory="256 KiB", threads=2):
+        engine = executors.current()
+        c = engine.backend.counters
+        x = (ga.asarray(a, chunks=(20, 25)) + 1).persist()
+        moved = c.uploaded_nbytes, c.downloaded_nbytes
+        for view in ((), (slice(5, 55, 3), slice(None, None, -2)), (slice(20, 40), slice(0, 25))):
+            assert float((x[view] * 2).sum().compute()) == pytest.approx(2 * (a + 1)[view].sum())
+        assert c.uploaded_nbytes == moved[0]
+        assert c.downloaded_nbytes < moved[1] + 1000
+        np.testing.assert_array_equal((x + x).compute(), (a + 1) * 2)
+        np.testing.assert_array_equal(x.compute(), a + 1)
+        y = x.persist()  # chunks of its own
+        assert c.uploaded_nbytes == moved[0]
+        del x
+        gc.collect()
+        np.testing.assert_array_equal(y.compute(), a + 1)
+        del y
+        check(engine)
+
+
+def test_what_is_persisted_and_spilled_is_read_from_where_it_is() -> None:
+    """Chunks that tasks read on the device stay there meanwhile; the others come through the host."""
+    a = np.random.default_rng(0).standard_normal((150, 100))
+    with ga.config.set(device="fake", device_memory="100 KB", host_memory="2 MiB", threads=3):
+        engine = executors.current()
+        x = (ga.asarray(a, chunks=(10, 100)) + 1).persist()
+        for _ in range(3):
+            np.testing.assert_array_equal((x * 2).compute(), (a + 1) * 2)
+            np.testing.assert_allclose((x @ x.T).compute(), (a + 1) @ (a + 1).T)
+            np.testing.assert_array_equal(x[::-2].compute(), (a + 1)[::-2])
+        assert engine.executor.memory.states()[1].moves_in > 0
+        del x
+        check(engine)
