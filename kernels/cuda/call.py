@@ -6,6 +6,7 @@ same code drives a GPU and Numba's simulator.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,10 +64,15 @@ def launch_of(
 ) -> Call:
     """A launch whose numbers have the types of the kernel's parameters."""
     typed = [
-        np.dtype(t).type(a) if isinstance(a, int | float | np.generic) else a
-        for t, a in zip(kernel.parameters, arguments, strict=True)
+        t(a) if isinstance(a, int | float | np.generic) else a
+        for t, a in zip(_types(kernel.parameters), arguments, strict=True)
     ]
     return Call(kernel, _three(blocks), _three(threads), tuple(typed), tuple(holds))
+
+
+@functools.lru_cache(1024)
+def _types(parameters: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(np.dtype(name).type for name in parameters)
 
 
 def _three(sizes: tuple[int, ...]) -> Three:

@@ -5,15 +5,22 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gpuarray.kernels.cuda import elementwise_code
-from gpuarray.kernels.cuda.call import MOST_BLOCKS, Address, Call, launch_of, scalars_of
+from gpuarray.kernels.cuda.call import MOST_BLOCKS, Address, Call, Three, scalars_of
 from gpuarray.kernels.cuda.elementwise_code import TILE, TILE_ROWS, Operands
 from gpuarray.kernels.cuda.offline import Kernel
-from gpuarray.kernels.elementwise import Loops, moving_steps
-from gpuarray.kernels.program import Builder, Program
+from gpuarray.kernels.elementwise import Loops, layout_of, moving_steps
+from gpuarray.kernels.program import Affine, Builder, Program
+
+MOST_KNOWN = 4096
+"""Arrangements remembered."""
+_Choice = tuple[Kernel, int, tuple[int, int], list[int], list[int]]
+"""Kernel, blocks and threads, and its arguments before and after the scalars."""
 
 
 def elementwise(
@@ -30,36 +37,75 @@ def elementwise(
     array begins at a multiple of 16 bytes. `coherent`: an output is one of the operands.
     """
     shape = tuple(outputs[0].shape)
-    loops = Loops(
-        list(shape),
-        moving_steps(program, operands, shape, [o.strides for o in outputs]),
-        [0] * (len(outputs) + sum(i.kind != "scalar" for i in program.inputs)),
-    )
-    loops.drop_ones()
-    loops.forwards()
-    loops.by_memory()
-    loops.merge()
-    n = math.prod(shape)
-    if not n:
+    if 0 in shape:
         return None
-    moving = [k for k, i in enumerate(program.inputs) if i.kind != "scalar"]
-    values = [*outputs, *(operands[k] for k in moving)]
-    index = [False] * len(outputs) + [program.inputs[k].kind == "index" for k in moving]
+    moving = [*outputs, *(o for o, i in zip(operands, program.inputs, strict=True) if i.kind != "scalar")]
+    flags = tuple([isinstance(v, Affine) or aligned(v) for v in moving])
+    key = (id(program), shape, tuple([o.strides for o in outputs]), layout_of(program, operands), flags, coherent)
+    found = _known.get(key)
+    if found is None:
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        found = _known[key] = _Arrangement.of(program, operands, outputs, flags, coherent)
     places = [
-        v.offset + start if is_index else address(v, start)
-        for v, start, is_index in zip(values, loops.starts, index, strict=True)
+        np.int64(v.offset + start) if isinstance(v, Affine) else address(v, start)
+        for v, start in zip(moving, found.starts, strict=True)
     ]
-    scalars = scalars_of(program, operands)
-    held = tuple(v for v, is_index in zip(values, index, strict=True) if not is_index)
-    found = _contiguous(program, loops, moving, index, outputs, operands, aligned, coherent)
-    if found is not None:
-        kernel, letters, per_thread = found
-        moves = [s for s, is_index in zip(letters, index, strict=True) if is_index]
-        blocks = min(-(-n // (per_thread * kernel.threads)), MOST_BLOCKS)
-        return launch_of(kernel, (blocks,), (kernel.threads,), *places, *moves, *scalars, n, holds=held)
-    modes = Operands("".join("-" if i.kind == "scalar" else "s" for i in program.inputs), coherent)
-    call = _strided(program, modes, loops, index, places, scalars, n)
-    return replace(call, holds=held)
+    arguments = (*places, *found.moves, *scalars_of(program, operands), *found.lengths)
+    held = tuple(v for v in moving if not isinstance(v, Affine))
+    return Call(found.kernel, found.blocks, found.threads, arguments, held)
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrangement:
+    """What is remembered of a program and of how its operands lie."""
+
+    program: Program
+    """Held so that its `id`, which is in the key, stays its own."""
+    kernel: Kernel
+    blocks: Three
+    threads: Three
+    starts: tuple[int, ...]
+    moves: tuple[Any, ...]
+    """Arguments between the places and the scalars, and `lengths` those after them."""
+    lengths: tuple[Any, ...]
+
+    @classmethod
+    def of(
+        cls,
+        program: Program,
+        operands: Sequence[Any],
+        outputs: Sequence[Any],
+        flags: tuple[bool, ...],
+        coherent: bool,
+    ) -> _Arrangement:
+        shape = tuple(outputs[0].shape)
+        loops = Loops(
+            list(shape), moving_steps(program, operands, shape, [o.strides for o in outputs]), [0] * len(flags)
+        )
+        loops.drop_ones()
+        loops.forwards()
+        loops.by_memory()
+        loops.merge()
+        index = [False] * len(outputs) + [i.kind == "index" for i in program.inputs if i.kind != "scalar"]
+        kernel, blocks, threads, moves, lengths = _contiguous(
+            program, loops, index, math.prod(shape), flags, coherent
+        ) or _strided(program, coherent, loops, index, math.prod(shape))
+        first = len(flags)
+        last = len(kernel.parameters) - len(lengths)
+        typed = [np.dtype(kind).type for kind in kernel.parameters]
+        return cls(
+            program,
+            kernel,
+            (min(blocks, MOST_BLOCKS), 1, 1),
+            (*threads, 1),
+            tuple(loops.starts),
+            tuple(kind(m) for kind, m in zip(typed[first:], moves, strict=False)),
+            tuple(kind(m) for kind, m in zip(typed[last:], lengths, strict=True)),
+        )
+
+
+_known: dict[Any, _Arrangement] = {}
 
 
 def copy(source: Any, target: Any, address: Address) -> Call | None:
@@ -85,47 +131,37 @@ def _filled(dtype: str) -> Program:
 
 
 def _contiguous(
-    program: Program,
-    loops: Loops,
-    moving: list[int],
-    index: list[bool],
-    outputs: Sequence[Any],
-    operands: Sequence[Any],
-    aligned: Callable[[Any], bool],
-    coherent: bool,
-) -> tuple[Kernel, list[int], int] | None:
-    """(kernel, steps, elements of a thread) if all operands lie like the result, or are one element."""
+    program: Program, loops: Loops, index: list[bool], n: int, flags: tuple[bool, ...], coherent: bool
+) -> _Choice | None:
+    """If all operands lie like the result, or are one element."""
     if len(loops.lengths) > 1:
         return None
-    steps = loops.steps[0] if loops.lengths else [o.dtype.itemsize for o in outputs] + [0] * len(moving)
+    outputs = len(program.outputs)
+    moving = [k for k, i in enumerate(program.inputs) if i.kind != "scalar"]
+    sizes = [program.dtype_of(k).itemsize for k in (*program.outputs, *moving)]
+    steps = loops.steps[0] if loops.lengths else sizes[:outputs] + [0] * len(moving)
     letters = ["-"] * len(program.inputs)
-    for j, step in enumerate(steps):
+    vectors = True
+    for j, (step, size) in enumerate(zip(steps, sizes, strict=True)):
         if index[j]:
-            letters[moving[j - len(outputs)]] = "u"
-        elif j < len(outputs):
-            if step != outputs[j].dtype.itemsize:
-                return None
-        elif step not in (0, operands[moving[j - len(outputs)]].dtype.itemsize):
+            letters[moving[j - outputs]] = "u"
+            continue
+        if step not in ((size,) if j < outputs else (0, size)):
             return None
-        else:
-            letters[moving[j - len(outputs)]] = "u" if step else "c"
+        if j >= outputs:
+            letters[moving[j - outputs]] = "u" if step else "c"
+        # where all walk backwards, the launch begins at what is their last element
+        vectors &= not step or (flags[j] and loops.starts[j] % 16 == 0)
     modes = Operands("".join(letters), coherent)
-    arrays = [(o, start) for o, start in zip(outputs, loops.starts, strict=False)]
-    arrays += [
-        (operands[k], start)
-        for k, start in zip(moving, loops.starts[len(outputs) :], strict=True)
-        if letters[k] == "u" and program.inputs[k].kind == "array"
-    ]
-    # where all walk backwards, the launch begins at what is their last element
-    vectors = all(aligned(array) and start % 16 == 0 for array, start in arrays)
     kernel = elementwise_code.contiguous_kernel(program, modes, vectors)
     length, count = elementwise_code.vector_length(program, modes)
-    return kernel, steps, length * count if vectors else elementwise_code.IN_FLIGHT
+    per_thread = length * count if vectors else elementwise_code.IN_FLIGHT
+    moves = [step for step, is_index in zip(steps, index, strict=True) if is_index]
+    return kernel, -(-n // (per_thread * kernel.threads)), (kernel.threads, 1), moves, [n]
 
 
-def _strided(
-    program: Program, modes: Operands, loops: Loops, index: list[bool], places: list[Any], scalars: list[Any], n: int
-) -> Call:
+def _strided(program: Program, coherent: bool, loops: Loops, index: list[bool], n: int) -> _Choice:
+    modes = Operands("".join("-" if i.kind == "scalar" else "s" for i in program.inputs), coherent)
     outputs = len(program.outputs)
     turned = _turned(program, loops, index)
     if turned is not None:
@@ -141,12 +177,10 @@ def _strided(
     if turned is not None:
         squares = math.prod(loops.lengths[:-2]) * math.prod(-(-length // TILE) for length in loops.lengths[-2:])
         kernel = elementwise_code.tiled_kernel(program, modes, axes, wide)
-        arguments = (*places, *moves, *scalars, *loops.lengths, squares)
-        return launch_of(kernel, (min(squares, MOST_BLOCKS),), (TILE, TILE_ROWS), *arguments)
+        return kernel, squares, (TILE, TILE_ROWS), moves, [*loops.lengths, squares]
     kernel = elementwise_code.strided_kernel(program, modes, axes, wide)
     copies = elementwise_code.IN_FLIGHT if len(index) > outputs else 1
-    blocks = min(-(-n // (copies * kernel.threads)), MOST_BLOCKS)
-    return launch_of(kernel, (blocks,), (kernel.threads,), *places, *moves, *scalars, *loops.lengths[1:], n)
+    return kernel, -(-n // (copies * kernel.threads)), (kernel.threads, 1), moves, [*loops.lengths[1:], n]
 
 
 def _turned(program: Program, loops: Loops, index: list[bool]) -> int | None:

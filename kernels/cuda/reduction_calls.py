@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,13 @@ from gpuarray.kernels.cuda.call import MOST_BLOCKS, Address, Call, Empty, launch
 from gpuarray.kernels.cuda.elementwise_calls import copy, elementwise, fill
 from gpuarray.kernels.cuda.merge_code import STACK
 from gpuarray.kernels.cuda.scalar_code import missing
-from gpuarray.kernels.elementwise import moving_steps
-from gpuarray.kernels.program import Builder, Program
+from gpuarray.kernels.elementwise import layout_of, moving_steps
+from gpuarray.kernels.program import Affine, Builder, Program
 from gpuarray.kernels.reduce_axes import Axis, Cuts, check_cuts, runs_of
 from gpuarray.kernels.reductions import REDUCTIONS
+
+MOST_KNOWN = 4096
+"""Plans remembered."""
 
 
 def reducible(program: Program, reduction: str) -> str:
@@ -85,35 +89,71 @@ def _cells(
     empty: Empty,
 ) -> tuple[list[Call], tuple[Any, ...]]:
     """The launches for one set of equal cells, by axis (start, length, how many, number of the first)."""
-    moving = [k for k, i in enumerate(program.inputs) if i.kind != "scalar"]
-    steps = moving_steps(program, operands, shape, ())
-    kept, reduced, starts, counts = [], [], [0] * len(moving), []
-    for step, cut, (start, length, count, _) in zip(steps, cuts, cells, strict=True):
-        if cut is None:
-            kept.append(Axis(length, tuple(step)))
-            counts.append(length)
-            continue
-        starts = [a + start * s for a, s in zip(starts, step, strict=True)]
-        kept.append(Axis(count, tuple(length * s for s in step)))
-        reduced.append(Axis(length, tuple(step)))
-        counts.append(count)
-    plan = reduction_plan.plan(program, reduction, kept, reduced)
-    dtypes = reduction_plan.states_of(program, reduction)
-    states = [empty(plan.states, d) for d in dtypes]
+    key = (id(program), reduction, shape, tuple(cuts), tuple(cells), layout_of(program, operands))
+    found = _known.get(key)
+    if found is None:
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        found = _known[key] = _Cells.of(program, reduction, operands, shape, cuts, cells)
+    plan = found.plan
+    states = [empty(plan.states, d) for d in found.dtypes]
+    moving = (o for o, i in zip(operands, program.inputs, strict=True) if i.kind != "scalar")
     places = [
-        address(operands[k], start) if program.inputs[k].kind == "array" else operands[k].offset + start
-        for k, start in zip(moving, starts, strict=True)
+        v.offset + start if isinstance(v, Affine) else address(v, start)
+        for v, start in zip(moving, found.starts, strict=True)
     ]
     arguments = (*(address(s, 0) for s in states), *places, *plan.steps, *plan.integers)
     arguments += (*scalars_of(program, operands), plan.total)
     calls = [launch_of(plan.kernel, (min(plan.blocks, MOST_BLOCKS),), plan.threads, *arguments, holds=states)]
     for merge in plan.merges:
-        more, states = _merged(
-            merge.kernel, states, merge.total, merge.groups, (merge.row, merge.pieces), address, empty
-        )
+        integers = (merge.row, merge.pieces)
+        more, states = _merged(merge.kernel, states, merge.total, merge.groups, integers, address, empty)
         calls += more
-    back = np.argsort(plan.order)
-    return calls, tuple(s.reshape([counts[a] for a in plan.order]).transpose(*back) for s in states)
+    return calls, tuple(s.reshape(found.shape).transpose(*found.back) for s in states)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """What is remembered of a program, of how its operands lie, and of one set of equal cells."""
+
+    program: Program
+    """Held so that its `id`, which is in the key, stays its own."""
+    plan: reduction_plan.Plan
+    dtypes: tuple[np.dtype[Any], ...]
+    starts: tuple[int, ...]
+    """By moving input, where the first cell begins."""
+    shape: tuple[int, ...]
+    """Of the states as they are computed, and `back` how to turn their axes."""
+    back: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        program: Program,
+        reduction: str,
+        operands: Sequence[Any],
+        shape: tuple[int, ...],
+        cuts: Sequence[Cuts],
+        cells: Sequence[tuple[int, int, int, int]],
+    ) -> _Cells:
+        steps = moving_steps(program, operands, shape, ())
+        kept, reduced, starts, counts = [], [], [0] * sum(i.kind != "scalar" for i in program.inputs), []
+        for step, cut, (start, length, count, _) in zip(steps, cuts, cells, strict=True):
+            if cut is None:
+                kept.append(Axis(length, tuple(step)))
+                counts.append(length)
+                continue
+            starts = [a + start * s for a, s in zip(starts, step, strict=True)]
+            kept.append(Axis(count, tuple(length * s for s in step)))
+            reduced.append(Axis(length, tuple(step)))
+            counts.append(count)
+        plan = reduction_plan.plan(program, reduction, kept, reduced)
+        dtypes = reduction_plan.states_of(program, reduction)
+        back = tuple(int(a) for a in np.argsort(plan.order))
+        return cls(program, plan, dtypes, tuple(starts), tuple(counts[a] for a in plan.order), back)
+
+
+_known: dict[Any, _Cells] = {}
 
 
 def _merged(

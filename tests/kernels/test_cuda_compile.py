@@ -435,6 +435,30 @@ def test_indices_are_as_wide_as_they_must(shape: tuple[int, int], step: int, wor
     assert call.kernel.parameters[-1] == word
 
 
+def test_launches_of_one_kind_share_their_plan() -> None:
+    """What is remembered holds neither addresses nor scalars, nor another program's kernel."""
+
+    def place(array: np.ndarray, offset: int) -> np.uint64:
+        return np.uint64(array.ctypes.data + offset)
+
+    program, x, y = registers.arithmetic("float64"), np.zeros(8), np.zeros(8)
+    first, second = (calls.elementwise(program, [a, a, s], [a], place, lambda _: True) for a, s in ((x, 1.0), (y, 2.0)))
+    assert first is not None
+    assert second is not None
+    assert first.kernel is second.kernel
+    assert first.arguments[:4] == (*[place(x, 0)] * 3, 1.0)
+    assert second.arguments[:4] == (*[place(y, 0)] * 3, 2.0)
+    apart = calls.elementwise(program, [x, x, 1.0], [x], place, lambda array: array is not x)
+    assert apart is not None
+    assert apart.kernel is not first.kernel
+    b = Builder()
+    plain = b.build(b.step("multiply", b.input("array", "float64"), b.input("scalar", "float64")))
+    for factor, a in ((2.0, x), (3.0, y)):
+        (call,), _ = calls.reduce(plain, "sum", [a, factor], (8,), ((0, 8),), place, np.empty)
+        assert factor in call.arguments
+        assert place(a, 0) in call.arguments
+
+
 class _Device:
     """As much of CuPy as `launch` calls."""
 
