@@ -287,6 +287,8 @@ from gpuarray.special import frexp, geomspace, i0, real_if_close
 from gpuarray.statistics import (
     average,
     mean,
+    nanargmax,
+    nanargmin,
     nanmax,
     nanmean,
     nanmin,

@@ -12,28 +12,46 @@ from gpuarray.graph.leaves import Const
 from gpuarray.graph.move import Concat
 from gpuarray.graph.select import AxisMap, Indices, Select
 
-PAD_MODES = ("constant", "edge", "wrap", "reflect", "symmetric", "empty")
+STATISTICS = ("maximum", "mean", "median", "minimum")
+PAD_MODES = ("constant", "edge", "wrap", "reflect", "symmetric", "empty", "linear_ramp", *STATISTICS)
+ARGUMENTS = {
+    "constant_values": ("constant",),
+    "end_values": ("linear_ramp",),
+    "stat_length": STATISTICS,
+    "reflect_type": ("reflect", "symmetric"),
+}
+"""The modes that take an argument."""
 
 
-def pad(array: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> NDArray:
+def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> NDArray:
     """An array with more elements before and after each axis: a constant, or its own by the rule `mode`.
 
     >>> import gpuarray as ga
     >>> ga.pad([1, 2, 3], (2, 1), mode="reflect").compute()
     array([3, 2, 1, 2, 3, 2])
 
-    Arguments as in `numpy.pad`, with the modes "constant", "edge", "wrap", "reflect", "symmetric" and "empty"
-    (zeros). Raises ValueError for another mode, negative widths, or an empty axis that has nothing to repeat.
+    Arguments as in `numpy.pad` ("empty" is zeros), without functions as modes. Raises ValueError for another mode or an
+    argument that a mode does not take, negative widths, or an empty axis that has nothing to repeat.
     """
     x = asarray(array)
     if mode not in PAD_MODES:
         raise ValueError(f"mode={mode!r} is not supported; there are {', '.join(map(repr, PAD_MODES))}")
-    widths = _per_side(pad_width, x.ndim, "pad_width")
+    for name in kwargs:
+        if name not in ARGUMENTS:
+            raise TypeError(f"pad() has no argument {name!r}")
+        if mode not in ARGUMENTS[name]:
+            raise ValueError(f"unsupported keyword arguments for mode {mode!r}: {name}")
+    constant_values = kwargs.get("constant_values", 0)
+    widths = per_side(pad_width, x.ndim, "pad_width")
     if any(not isinstance(w, (int, np.integer)) for pair in widths for w in pair):
         raise TypeError(f"pad_width={pad_width!r} must be integers")
     if any(w < 0 for pair in widths for w in pair):
         raise ValueError(f"pad_width={pad_width!r} must not be negative")
-    values = _per_side(0 if mode == "empty" else constant_values, x.ndim, "constant_values")
+    values = per_side(0 if mode == "empty" else constant_values, x.ndim, "constant_values")
+    if mode == "linear_ramp" or mode in STATISTICS or kwargs.get("reflect_type", "even") != "even":
+        from gpuarray.padding_rules import extended
+
+        return extended(x, widths, mode, kwargs)
     node = x.node
     for axis, ((before, after), ends) in enumerate(zip(widths, values, strict=True)):
         n = node.shape[axis]
@@ -65,7 +83,7 @@ def _reflected(mode: str, positions: Any, n: int) -> Any:
     return np.where(folded < n, folded, (period - 1 if mode == "symmetric" else period) - folded)
 
 
-def _per_side(given: Any, ndim: int, name: str) -> list[tuple[Any, Any]]:
+def per_side(given: Any, ndim: int, name: str) -> list[tuple[Any, Any]]:
     """One pair, before and after, for each axis."""
     if isinstance(given, dict):
         pairs: list[tuple[Any, Any]] = [(0, 0)] * ndim

@@ -10,9 +10,12 @@ import numpy as np
 from gpuarray.array import NDArray, asarray, install
 from gpuarray.axes import normalize_axes
 from gpuarray.elementwise import apply, cast, into
+from gpuarray.graph.node import Node
+from gpuarray.graph.routine import Routine, Traits
 from gpuarray.kernels.errors import UnsupportedDTypeError
 from gpuarray.manipulation import broadcast_to, reshape
-from gpuarray.reductions import Axis, count, count_nonzero, masked, reduce
+from gpuarray.reductions import Axis, argmax, argmin, count, count_nonzero, masked, reduce
+from gpuarray.reductions import any as any_of
 from gpuarray.reductions import max as largest
 from gpuarray.reductions import min as smallest
 from gpuarray.reductions import prod as product
@@ -310,6 +313,52 @@ def _nan_extremum(op: str, a: Any, axis: Any, out: Any, keepdims: bool, initial:
         return into(out, reduce(op, x, axis, None, keepdims))
     plain = smallest if op == "fmin" else largest
     return plain(x, axis, out, keepdims, initial, _both(present, where))
+
+
+def _nan_position(op: str, a: Any, axis: Any, out: Any, keepdims: bool) -> NDArray:
+    x, present = _present(a)
+    find = argmin if op == "min" else argmax
+    if x.dtype.kind not in "fc":
+        return find(x, axis, out, keepdims=keepdims)
+    worst = x.dtype.type(np.inf if op == "min" else -np.inf)
+    found = find(apply("where", apply("isnan", x), worst, x), axis, keepdims=keepdims)
+    some = any_of(~apply("isnan", x), axis, keepdims=keepdims)
+    every = tuple(range(found.ndim))
+    traits = Traits(f"nanarg{op}")
+    node: Node = Routine(_where_some, (), found.dtype, found.chunks, (every, every), traits, found.node, some.node)
+    return into(out, NDArray(node))
+
+
+def _where_some(xp: Any, positions: Any, some: Any) -> Any:
+    """Positions, if each is of an element that is not NaN."""
+    if not bool(some.all()):
+        raise ValueError("All-NaN slice encountered: it has no smallest or largest element")
+    return positions
+
+
+def nanargmin(a: Any, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> NDArray:
+    """Position of the smallest element that is not NaN, the first of equals; flat where `axis` is None.
+
+    >>> import gpuarray as ga
+    >>> ga.nanargmin([float("nan"), 4.0, 2.0]).compute()
+    array(2)
+
+    Arguments as in `numpy.nanargmin`. Raises ValueError where there are no elements and, when it is computed, where all
+    are NaN.
+    """
+    return _nan_position("min", a, axis, out, keepdims)
+
+
+def nanargmax(a: Any, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> NDArray:
+    """Position of the largest element that is not NaN, the first of equals; flat where `axis` is None.
+
+    >>> import gpuarray as ga
+    >>> ga.nanargmax([float("nan"), 4.0, 2.0]).compute()
+    array(1)
+
+    Arguments as in `numpy.nanargmax`; see `nanargmin`.
+    """
+    return _nan_position("max", a, axis, out, keepdims)
 
 
 for _function in (mean, var, std):

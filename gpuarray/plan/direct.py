@@ -22,6 +22,8 @@ from gpuarray.graph.routine import Routine
 from gpuarray.graph.scan import Scan
 from gpuarray.graph.scatter import Scatter
 from gpuarray.graph.select import Select
+from gpuarray.graph.sorting import Sort
+from gpuarray.graph.stencil import Part
 from gpuarray.kernels.program import Builder, Program
 from gpuarray.kernels.table import ELEMENTWISE
 
@@ -30,7 +32,7 @@ SMALL = 2**18
 STEPS = 200
 """Longer graphs are planned: they would be fused."""
 
-_SIMPLE = (Map, Const, Index, Source, Select, Reshape, Concat, Rechunk, Assign, Scatter, Reduce, Routine)
+_SIMPLE = (Map, Const, Index, Source, Select, Reshape, Concat, Rechunk, Assign, Scatter, Reduce, Routine, Sort, Part)
 
 
 def order_if_small(roots: Sequence[Node], limit: int) -> list[Node] | None:
@@ -48,7 +50,7 @@ def order_if_small(roots: Sequence[Node], limit: int) -> list[Node] | None:
                 return None
             continue
         total += nbytes(node)
-        if isinstance(node, Reduce):  # a small result of much data
+        if isinstance(node, (Reduce, Routine)):  # a small result of much data
             total += sum(nbytes(i) for i in node.inputs if isinstance(i, Source))
         if total > room:
             return None
@@ -85,7 +87,8 @@ def evaluate(node: Node, backend: Any, inputs: list[Any]) -> Any:
     if isinstance(node, Scan):
         return backend.scan(node.op, inputs[0], node.axis, None, node.dtype)
     out = whole(node.shape)
-    wanted = [a[as_slices(r) or ...] for a, r in zip(inputs, node.regions(out), strict=True)]
+    regions = zip(inputs, node.regions(out), strict=True)
+    wanted = [a if isinstance(a, tuple) else a[as_slices(r) or ...] for a, r in regions]
     return node.evaluate(backend, out, *wanted)
 
 

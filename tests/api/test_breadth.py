@@ -248,3 +248,49 @@ def test_polynomials(cut, same):
         "bartlett": (5,), "blackman": (5,), "hamming": (5,), "hanning": (5,), "kaiser": (5, 2.0),
     }.items():  # fmt: skip
         same(getattr(ga, name)(*args), getattr(np, name)(*args))
+
+
+@pytest.mark.parametrize("how", CUTS)
+@pytest.mark.parametrize("dtype", ["i8", "u1", "f8", "D"])
+def test_computed_padding(dtype, how, cut, same):
+    a = (MATRIX + 5).astype(dtype)
+    x = cut(a, how)
+    for width in (2, (0, 3), ((1, 2), (9, 0))):
+        for mode in ("maximum", "minimum", "mean", "median"):
+            for length in (None, 2, ((1, 3), (2, 9))):
+                if dtype == "u1" and mode in ("mean", "median"):
+                    continue  # sums of small integers
+                theirs = np.pad(a, width, mode, stat_length=length)
+                same(ga.pad(x, width, mode, stat_length=length), theirs, close=True)
+        for ends in (0, (3, -4) if dtype != "u1" else (3, 4)):
+            theirs = np.pad(a, width, "linear_ramp", end_values=ends)
+            same(ga.pad(x, width, "linear_ramp", end_values=ends), theirs, close=True)
+        for mode in ("reflect", "symmetric"):
+            theirs = np.pad(a, width, mode, reflect_type="odd")
+            same(ga.pad(x, width, mode, reflect_type="odd"), theirs)
+
+
+def test_padding_errors():
+    for f, match in [
+        (lambda: ga.pad(VECTOR, 1, "mean", end_values=1), "end_values"),
+        (lambda: ga.pad(VECTOR, 1, "maximum", stat_length=0), "stat_length"),
+        (lambda: ga.pad(VECTOR, 1, "reflect", reflect_type="strange"), "strange"),
+        (lambda: ga.pad(np.zeros(0), 1, "mean"), "empty axis"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            f()
+    with pytest.raises(TypeError, match="colour"):
+        ga.pad(VECTOR, 1, colour=3)
+
+
+@pytest.mark.parametrize("how", CUTS)
+def test_positions_beside_nan(how, cut, same):
+    a = MATRIX.copy()
+    a[0, 0] = a[2, 1:] = a[1, 4] = np.nan
+    for name in ("nanargmin", "nanargmax"):
+        for axis in (None, 0, 1):
+            same(getattr(ga, name)(cut(a, how), axis), getattr(np, name)(a, axis))
+        same(getattr(ga, name)(cut(a, how), 0, keepdims=True), getattr(np, name)(a, 0, keepdims=True))
+        same(getattr(ga, name)(cut(CUBE, how), 1), getattr(np, name)(CUBE, 1))
+        with pytest.raises(ValueError, match="All-NaN"):
+            getattr(ga, name)(cut(a * np.nan, how), 1).compute()
