@@ -155,6 +155,7 @@ class Cluster:
             "threads_per_worker": threads,
             "host": host,
             "dashboard_address": dashboard_address(dashboard),
+            "scheduler_kwargs": {"dashboard": dashboard is not False},
             # the memory is ours: dask is to spill nothing, to pause nobody and to end no worker for it
             "memory_limit": 0,
             "security": local_security(security, host),
@@ -309,10 +310,10 @@ def read_scheduler_file(path: Any) -> str:
     return checked_address(address)
 
 
-def dashboard_address(dashboard: bool | str) -> str | None:
+def dashboard_address(dashboard: bool | str) -> str:
     """Where the dashboard listens: dask's own default is every interface."""
-    if dashboard is False:
-        return None
+    if dashboard is False:  # dask's scheduler serves its health over HTTP in any case
+        return f"{LOOPBACK}:0"
     if dashboard is True:
         return f"{LOOPBACK}:8787"
     return f"{LOOPBACK}{dashboard}" if dashboard.startswith(":") else dashboard

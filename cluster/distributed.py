@@ -124,6 +124,7 @@ class DistributedExecutor:
 
     def close(self) -> None:
         """Forget everything on the workers. What was kept there is lost."""
+        self.link.closed = True
         self.link.remove()
 
     # Runs

@@ -118,7 +118,7 @@ class RemoteWork:
         for key in self.task.inputs:
             chunk = self.given[key[0]].chunk(key[2]) if key[0] in self.given else chunks[key]
             box = self.parts[key].box
-            slabs[key] = box, tuple(np.ascontiguousarray(a) for a in cut(chunk, box))
+            slabs[key] = box, tuple(np.asarray(a, order="C") for a in cut(chunk, box))
         try:
             future = self.executor.submit(perform, dumps(self.task, sinks), slabs)
         except RuntimeError as error:  # it is broken, or shut down

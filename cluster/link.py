@@ -45,11 +45,16 @@ class Link:
         self.client, self.name, self.timeout = client, name, timeout
         self.address = client.scheduler.address if client.scheduler is not None else "?"
         self._direct = True
+        self.closed = False
 
     # Scheduler
 
     def check(self) -> None:
-        """Raise ClusterError if the scheduler is gone."""
+        """Raise ClusterError if the scheduler is gone, or the cluster was closed."""
+        if self.closed:
+            raise ClusterError(
+                "the Cluster on which this was persisted is closed, and its chunks went with it; compute it again"
+            )
         if self.client.status != "running":
             raise ClusterError(
                 f"the scheduler at {self.address} is gone, or the client is closed (it is {self.client.status!r}). "
@@ -70,8 +75,11 @@ class Link:
 
     def workers(self) -> dict[str, int]:
         """The workers that are alive, with their threads."""
-        found: dict[str, int] = self._sync(self.client.scheduler.ncores)
+        found: dict[str, int] = self._sync(self._ncores)
         return found
+
+    async def _ncores(self) -> Any:
+        return await self.client.scheduler.ncores()
 
     def install(self, limits: Limits) -> None:
         """Give every worker a store. Raises ClusterError where one does not match this process."""
@@ -154,7 +162,7 @@ class Link:
 
     def tell_later(self, what: str, **message: Any) -> None:
         """Tell all workers, without waiting. Safe in a finalizer, and whatever has become of the cluster."""
-        if self.client.status == "running":
+        if self.client.status == "running" and not self.closed:
             with contextlib.suppress(RuntimeError):  # the event loop is closed
                 self.client.loop.add_callback(self._broadcast, {"op": self.name, "what": what, **message})
 

@@ -18,8 +18,10 @@ from gpuarray.kernels.errors import TaskError
 
 SIGNIFICANT = 4
 """Inputs decide where a task runs if they are more than one in so many of the bytes that it needs."""
-BACKLOG = 8
-"""Waiting tasks of a worker from which others may take some, inputs and all."""
+BACKLOG = 4
+"""Waiting tasks of a worker from which others may take some: what comes next finds its inputs where it would be."""
+FAR_BEHIND = 16
+"""Waiting tasks of a worker from which others may take some whose inputs it has."""
 
 
 @dataclass(eq=False)
@@ -347,11 +349,13 @@ class Schedule:
     def _steal(self, worker: str) -> Job | None:
         """A job that waits for a busier worker, and that little has to be moved for."""
         queue = max(self._queues.values(), key=len)
+        if len(queue) < BACKLOG:
+            return None
         for k in range(len(queue) - 1, 0, -1):  # those that its worker would come to last
             job = queue[k][2]
             if job.missing or job.worker is not None:
                 continue
-            if len(queue) < BACKLOG and any(home.sizes.get(key, 0) for home, key in job.refs):
+            if len(queue) < FAR_BEHIND and any(home.sizes.get(key, 0) for home, key in job.refs):
                 continue
             del queue[k]
             heapq.heapify(queue)

@@ -19,7 +19,7 @@ from gpuarray.cluster.events import Events, Moved
 from gpuarray.cluster.host import available_memory, available_threads
 from gpuarray.cluster.ledger import Ticket
 from gpuarray.cluster.memory import MemoryManager
-from gpuarray.cluster.running import Cancelled, Running
+from gpuarray.cluster.running import Cancelled, Running, check_outputs
 from gpuarray.cluster.shipping import Returned, loads
 from gpuarray.cluster.slabs import cut, placed
 from gpuarray.cluster.task import Chunk, Given, Key, Part, Portable, Result, StageInfo, Task, Write
@@ -207,7 +207,7 @@ class Store:
         import numpy as np
 
         chunk = cut(self.memory.read(self._number, (run.number, *key)), box)
-        arrays = tuple(np.ascontiguousarray(a) for a in chunk)
+        arrays = tuple(np.asarray(a, order="C") for a in chunk)
         with self._lock:
             self.sent += sum(a.nbytes for a in arrays)
         return arrays
@@ -400,6 +400,7 @@ class Fed:
         for key, arrays in loaded.slabs.items():
             known[key] = placed(tuple(map(backend.from_host, arrays)), self._elsewhere[key][3].box)
         result = self._task.work.run(backend, loaded.inner, known)
+        check_outputs(self._task, result, backend)  # by the names that the plan knows
         number = self._run.number
         return Result({(number, *key): chunk for key, chunk in result.kept.items()}, result.writes)
 
