@@ -16,6 +16,9 @@ from gpuarray.kernels import backends
 PART = 0.9
 """Of what a GPU has free, the part that arrays may take where `device_memory` is None: its libraries take some, too."""
 
+SPARE = 16
+"""One part in so many of `device_memory` is not planned with: CuPy's pool rounds sizes up, and holds them in pieces."""
+
 CUDA, CUDA_MANAGED = 2, 13
 """DLPack's numbers of the memory of NVIDIA's GPUs."""
 
@@ -50,6 +53,12 @@ def backend_for(device: str, memory: int | None) -> Any:
         )
     backend.set_limit(memory or max(1, int(PART * free)))
     return backend
+
+
+def budget(backend: Any) -> int | None:
+    """Bytes that runs may plan with on a device; None where it has no limit of its own."""
+    limit: int | None = getattr(backend, "limit", None)
+    return limit - limit // SPARE if limit is not None and backend.name == "cupy" else limit
 
 
 def usable() -> bool:

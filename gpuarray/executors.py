@@ -11,7 +11,7 @@ import numpy as np
 
 from gpuarray import config
 from gpuarray.cluster import active
-from gpuarray.devices import backend_for
+from gpuarray.devices import backend_for, budget
 from gpuarray.graph.leaves import Stored
 from gpuarray.kernels import backends, cache
 from gpuarray.plan.elsewhere import Elsewhere
@@ -81,7 +81,7 @@ def make(settings: config.Settings) -> Engine:
     cache.set_folder(settings.cache_path())
     threads, host = settings.thread_count(), settings.host_limit()
     backend = backend_for(settings.device, settings.device_memory)
-    device = None if backend.name == "numpy" else backend.limit or host
+    device = None if backend.name == "numpy" else budget(backend) or host
     directory = settings.spill_path()
     if settings.executor is not None:
         from gpuarray.cluster.futures import FuturesExecutor

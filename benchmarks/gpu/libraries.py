@@ -72,6 +72,10 @@ class OnGPU(Library):
         end.synchronize()
         return float(cuda.get_elapsed_time(start, end)) / 1e3
 
+    def free(self) -> None:
+        if self._cupy is not None:
+            self._cupy.get_default_memory_pool().free_all_blocks()
+
 
 class Ours(OnGPU):
     """gpuarray, in chunks of 512 MiB: a GPU's launches are then a hundredth of its work."""
@@ -135,9 +139,6 @@ class CuPy(OnGPU):
         found: np.ndarray[Any, Any] = self.cupy.asnumpy(value)
         return found
 
-    def free(self) -> None:
-        self.cupy.get_default_memory_pool().free_all_blocks()
-
 
 class JAX(OnGPU):
     name = "JAX"
@@ -188,6 +189,7 @@ class Torch(OnGPU):
         self.torch.cuda.synchronize()
 
     def free(self) -> None:
+        super().free()
         self.torch.cuda.empty_cache()
 
 

@@ -9,6 +9,7 @@ CuPy is imported by `find`, not with this module; the class is handed it, so tha
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -52,6 +53,7 @@ class CupyBackend:
         self.xp: Any = Namespace(cupy)
         self._launcher = launcher or Launcher(cupy)
         self._entered = threading.local()
+        self._pid = os.getpid()
         self._pool = cupy.cuda.MemoryPool()
         with cupy.cuda.Device(number):
             # of the kind that keeps in step with the default stream, where users' own CuPy code runs
@@ -74,6 +76,11 @@ class CupyBackend:
         if getattr(self._entered, "depth", 0):
             yield
             return
+        if os.getpid() != self._pid:
+            raise DeviceError(
+                f"this process was forked from one that uses cuda:{self.number}, and CUDA does not survive that; start "
+                'processes by "spawn" (multiprocessing.set_start_method), or fork before the first run'
+            )
         self._entered.depth = 1
         try:
             cuda = self._cupy.cuda  # a Device of one's own: it remembers what was current before
@@ -354,7 +361,7 @@ def find() -> Any:
     """
     try:
         import cupy
-    except ImportError as error:
+    except Exception as error:  # two of its packages in one place break each other in many ways
         raise DeviceError(
             f'there is no CuPy ({error}); pip install "gpuarray-engine[cuda12]", or [cuda13] from driver 580 on'
         ) from None

@@ -305,6 +305,13 @@ def test_devices(machine: Any) -> None:
         backend_module.device(7)
 
 
+def test_a_forked_process_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = make()
+    monkeypatch.setattr(backend_module.os, "getpid", lambda: -1)
+    with pytest.raises(DeviceError, match="was forked"):
+        backend.from_host(np.zeros(3))
+
+
 def test_without_cupy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cupy", None)
     with pytest.raises(DeviceError, match="pip install"):
