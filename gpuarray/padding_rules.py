@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gpuarray.array import NDArray, asarray
@@ -67,7 +67,8 @@ def _summarised(x: NDArray, axis: int, before: int, after: int, mode: str, count
     from gpuarray.reductions import max, min
     from gpuarray.statistics import mean
 
-    function = {"maximum": max, "minimum": min, "mean": mean, "median": median}[mode]
+    functions: dict[str, Callable[..., NDArray]] = {"maximum": max, "minimum": min, "mean": mean, "median": median}
+    function = functions[mode]
     n = x.shape[axis]
     parts = [x]
     for width, count, left in ((before, counts[0], True), (after, counts[1], False)):

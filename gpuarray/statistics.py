@@ -316,7 +316,7 @@ def _nan_extremum(op: str, a: Any, axis: Any, out: Any, keepdims: bool, initial:
 
 
 def _nan_position(op: str, a: Any, axis: Any, out: Any, keepdims: bool) -> NDArray:
-    x, present = _present(a)
+    x = asarray(a)
     find = argmin if op == "min" else argmax
     if x.dtype.kind not in "fc":
         return find(x, axis, out, keepdims=keepdims)

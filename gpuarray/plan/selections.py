@@ -62,7 +62,7 @@ def _selected(
     kept = values.ndim - len(axes)
     common: tuple[tuple[str, Any], ...] = (("q", q), ("method", given["method"]), ("skip", given["skip"]))
     loops = tuple(Lengths.regular(n, 1) for n in values.shape[:kept])
-    bins, state = quantiles.bins(values.dtype), ()
+    bins, state = quantiles.bins(values.dtype), tuple[Node, ...]()
     width = 4 * len(q) + 2
     for level in range(quantiles.levels(values.dtype)):
         tail = (2 * len(q) if level else 1, bins)
