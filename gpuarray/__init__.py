@@ -161,6 +161,7 @@ from gpuarray.interop.conversion import (
     common_type,
     copyto,
     frombuffer,
+    fromfile,
     fromiter,
     fromstring,
     genfromtxt,

@@ -125,6 +125,23 @@ def fromstring(string: str, dtype: Any = float, count: int = -1, *, sep: str, ch
     return asarray(np.fromstring(string, dtype, count, sep=sep), chunks=chunks)
 
 
+def fromfile(
+    file: Any, dtype: Any = float, count: int = -1, sep: str = "", offset: int = 0, *, chunks: Chunks = "auto"
+) -> NDArray:
+    """An array of the bytes of a file, or of the numbers in a text file, read now.
+
+    >>> import os, tempfile
+    >>> import gpuarray as ga
+    >>> name = os.path.join(tempfile.mkdtemp(), "x.bin")
+    >>> ga.arange(3).compute().tofile(name)
+    >>> ga.fromfile(name, dtype=int)
+    array([0, 1, 2])
+
+    Arguments as in `numpy.fromfile`, and `chunks`. A file larger than memory: ``asarray(numpy.memmap(name, dtype))``.
+    """
+    return asarray(np.fromfile(file, dtype, count, sep, offset), chunks=chunks)
+
+
 def loadtxt(fname: Any, *args: Any, chunks: Chunks = "auto", **kwargs: Any) -> NDArray:
     """An array of a text file, read now.
 

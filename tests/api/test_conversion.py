@@ -41,6 +41,9 @@ def test_from_text_and_bytes(same, tmp_path):
     same(ga.loadtxt(path), np.loadtxt(path))
     same(ga.loadtxt(path, usecols=0, dtype=int, chunks=1), np.loadtxt(path, usecols=0, dtype=int))
     same(ga.genfromtxt(path, names=None), np.genfromtxt(path))
+    np.arange(6, dtype="i2").tofile(path)
+    same(ga.fromfile(path, "i2", 3, offset=2), np.fromfile(path, "i2", 3, offset=2))
+    same(np.fromfile(path, "u1", like=ga.ones(1)), np.fromfile(path, "u1"))
     with pytest.raises(TypeError, match="not supported"):
         ga.genfromtxt(["1 a", "2 b"], dtype=None, encoding="utf-8")
 
