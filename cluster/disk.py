@@ -16,7 +16,7 @@ import struct
 import threading
 import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,8 +102,24 @@ class DiskTier(Tier):
         return file
 
     def get(self, key: Key, payload: SpillFile) -> Chunk:
+        with self.reading(key, payload) as fill:
+            chunk = tuple(like_memory(*layout) for layout in payload.layout)
+            for array in chunk:
+                fill(as_bytes(array)[0])
+        return chunk
+
+    @contextlib.contextmanager
+    def reading(self, key: Key, payload: SpillFile) -> Iterator[Callable[[memoryview], None]]:
+        """Gives a function that fills memory with the next bytes of a file; all must be read before the block ends.
+
+        Raises
+        ------
+        SpillError
+            if the file is not what was written. That may be found out at the end of the block.
+        """
         try:
-            return _read(payload)
+            with _opened(payload) as fill:
+                yield fill
         except _DamageError as error:
             raise SpillError(f"the spill file {payload.path} of chunk {key} {error}; {_REMEDY}") from None
         except OSError as error:
@@ -214,8 +230,8 @@ def _write(path: str, chunk: Chunk, nbytes: int) -> SpillFile:
     return SpillFile(path, header, tuple(layout), nbytes)
 
 
-def _read(file: SpillFile) -> Chunk:
-    chunk = tuple(like_memory(*layout) for layout in file.layout)
+@contextlib.contextmanager
+def _opened(file: SpillFile) -> Iterator[Callable[[memoryview], None]]:
     fd = os.open(file.path, _READ)
     try:
         status = os.fstat(fd)
@@ -227,8 +243,10 @@ def _read(file: SpillFile) -> Chunk:
             if stream.read(_HEADER.size) != file.header:
                 raise _DamageError("has another header than was written")
             crc = 0
-            for array in chunk:
-                for block in _blocks(as_bytes(array)[0]):
+
+            def fill(memory: memoryview) -> None:
+                nonlocal crc
+                for block in _blocks(memory):
                     left = block
                     while left:
                         got = stream.readinto(left)
@@ -236,11 +254,12 @@ def _read(file: SpillFile) -> Chunk:
                             raise _DamageError("was truncated")
                         left = left[got:]
                     crc = zlib.crc32(block, crc)
+
+            yield fill
         if crc != _HEADER.unpack(file.header)[3]:
             raise _DamageError("is damaged: its checksum does not match")
     finally:
         os.close(fd)
-    return chunk
 
 
 def _blocks(data: memoryview) -> Iterator[memoryview]:

@@ -6,8 +6,12 @@ is its own affair. `MemoryManager` decides what lies where; a tier only counts a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+
+from gpuarray.cluster.buffers import as_bytes
 from gpuarray.cluster.events import TierState
 from gpuarray.cluster.staging import Staging
 from gpuarray.cluster.task import Chunk, Key
@@ -68,6 +72,18 @@ class DeviceTier(Tier):
 
     def put(self, key: Key, chunk: Chunk) -> Chunk:
         return tuple(self._staging.upload(array) for array in chunk)
+
+    def put_arrays(
+        self, layouts: Iterable[tuple[tuple[int, ...], np.dtype[Any], tuple[int, ...]]], fill: Callable[[Any], None]
+    ) -> Chunk:
+        """Make a payload of bytes that `fill` reads into pinned memory: of arrays of these shapes, dtypes and orders of
+        their axes."""
+        chunk = []
+        for shape, dtype, axes in layouts:
+            dense = tuple(shape[axis] for axis in axes)
+            there = self._staging.stream(dense, dtype, lambda index, piece: fill(as_bytes(piece)[0]))
+            chunk.append(there.transpose(tuple(map(int, np.argsort(axes)))))
+        return tuple(chunk)
 
     def get(self, key: Key, payload: Chunk) -> Chunk:
         return tuple(self._staging.download(array) for array in payload)

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from gpuarray.cluster.buffers import roots
+from gpuarray.cluster.disk import DiskTier
 from gpuarray.cluster.events import Events, Moved, monotonic
 from gpuarray.cluster.ledger import Held, Ledger, Move, Ticket
 from gpuarray.cluster.sizes import format_bytes
 from gpuarray.cluster.task import Chunk, Key
-from gpuarray.cluster.tiers import Tier
+from gpuarray.cluster.tiers import DeviceTier, Tier
 from gpuarray.kernels.errors import DeviceMemoryError, MemoryLimitError, SpillError
 
 T = TypeVar("T")
@@ -189,7 +190,7 @@ class Mover:
                 ledger.pay(ticket, ticket.debt)
         start = monotonic()
         try:
-            chunk = ledger.tiers[0].put(entry.key, src.get(entry.key, entry.payload))
+            chunk = self._raised(entry, src, ledger.tiers[0])
             with self._lock:
                 ledger.spend(ticket, ticket.lifts.pop(entry.key))
                 from_host = entry.level == ledger.host
@@ -206,6 +207,13 @@ class Mover:
             now = monotonic()
             name = ledger.tiers[0].name
             self.events.emit(Moved(now, entry.run, entry.key, src.name, name, entry.nbytes, now - start))
+
+    def _raised(self, entry: Held, src: Tier, first: Tier) -> Chunk:
+        if isinstance(src, DiskTier) and isinstance(first, DeviceTier):
+            with src.reading(entry.key, entry.payload) as fill:
+                return first.put_arrays(entry.payload.layout, fill)
+        chunk: Chunk = first.put(entry.key, src.get(entry.key, entry.payload))
+        return chunk
 
     def _empty_trash(self) -> None:
         disk, trash = self._ledger.disk, self._ledger.trash

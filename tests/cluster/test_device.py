@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from gpuarray.cluster.disk import DiskTier
 from gpuarray.cluster.events import Moved
 from gpuarray.cluster.local import LocalExecutor
+from gpuarray.cluster.memory import MemoryManager
 from gpuarray.cluster.task import Result, Task, Write
 from gpuarray.cluster.testing import ArraySink, FunctionWork, ListPlan, mix_expected, mix_plan
 from gpuarray.kernels.backends.fake import Fake
-from gpuarray.kernels.errors import DeviceMemoryError, MemoryLimitError
+from gpuarray.kernels.errors import DeviceMemoryError, MemoryLimitError, SpillError
 
 PATIENCE = 20
 """Seconds after which a test gives up what it waits for."""
@@ -326,3 +328,35 @@ def test_an_exception_that_is_kept_keeps_nothing_on_the_device(count):
     gc.collect()
     assert device.counters.used_nbytes == 0
     assert device.hazards == []
+
+
+@pytest.mark.parametrize("host", [200_000, 15_000], ids=["pinned", "not pinned"])
+def test_spill_files_are_read_into_pinned_memory(spill, host, monkeypatch):
+    """Straight from the file, in any order of axes; what is damaged never reaches a task, nor stays on the device."""
+    monkeypatch.setattr(DiskTier, "get", None)  # would hold a chunk in the host's memory
+    device = Fake()
+    memory = MemoryManager(device, host, spill, 30_000)
+    run = memory.open_run()
+    arrays = [np.arange(1200.0).reshape(2, 30, 20).transpose(1, 2, 0) + n for n in range(30)]
+    for n, array in enumerate(arrays):
+        other = np.full(n, n, "i2")
+        memory.put(run, (0, 0, n), (device.from_host(array), device.from_host(other)))
+    assert memory.states()[2].held > 0
+    for n, array in enumerate(arrays):
+        chunk = memory.fetch(run, (0, 0, n))
+        np.testing.assert_array_equal(device.to_host(chunk[0]), array)
+        assert chunk[0].strides == array.strides
+        assert device.to_host(chunk[1]).tolist() == [n] * n
+        device.synchronize()
+    del chunk
+    entry = next(e for e in memory._ledger.runs[run].held.values() if e.level == 2)
+    with open(entry.file.path, "r+b") as file:
+        file.seek(5000)
+        file.write(b"damage")
+    with pytest.raises(SpillError, match=r"is damaged: its checksum does not match"):
+        memory.fetch(run, entry.key)
+    memory.close_run(run)
+    gc.collect()
+    assert device.hazards == []
+    assert device.counters.used_nbytes == 0
+    assert memory.staging._free.qsize() * memory.staging._piece == memory.staging.nbytes
