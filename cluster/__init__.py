@@ -1,6 +1,6 @@
 """Where and when tasks run, and where their bytes live. Knows tasks; knows no arrays' meaning.
 
-For users: `Cluster`.
+For users: `Cluster` and `report`.
 """
 
 from __future__ import annotations
@@ -13,4 +13,8 @@ def __getattr__(name: str) -> Any:
         from gpuarray.cluster.clusters import Cluster
 
         return Cluster
+    if name == "report":
+        from gpuarray.cluster.reporting import report
+
+        return report
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

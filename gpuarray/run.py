@@ -15,6 +15,7 @@ import numpy as np
 
 from gpuarray import config, recycled
 from gpuarray.cluster.progress import progress_bars
+from gpuarray.cluster.reporting import listeners
 from gpuarray.cluster.sizes import format_bytes
 from gpuarray.cluster.task import Chunk, Key, StaysHere
 from gpuarray.errors import MemoryLimitError
@@ -69,9 +70,10 @@ def run(roots: Sequence[Node], sinks: Sequence[Any]) -> None:
 
 
 def execute(plan: RunPlan) -> Mapping[Key, Chunk]:
-    """Run a plan on the executor in force, with a progress bar where one is wanted."""
+    """Run a plan on the executor in force, with a progress bar and reports where they are wanted."""
     recycled.release_results()
-    kept: Mapping[Key, Chunk] = current().executor.run(plan, progress_bars(config.get().progress))
+    subscribers = (*progress_bars(config.get().progress), *listeners())
+    kept: Mapping[Key, Chunk] = current().executor.run(plan, subscribers)
     return kept
 
 

@@ -13,7 +13,7 @@ import pytest
 from gpuarray.cluster import progress
 from gpuarray.cluster.local import LocalExecutor
 from gpuarray.cluster.progress import ProgressBar, progress_bars
-from gpuarray.cluster.report import Timeline
+from gpuarray.cluster.timeline import Timeline
 from gpuarray.cluster.task import Result
 from gpuarray.cluster.testing import ListPlan, mix_plan, task
 
