@@ -413,12 +413,13 @@ class TestInterrupts:
         time.sleep(0.02)
         assert len(done) == count  # nothing runs on
 
-    @pytest.mark.parametrize("kind", ["host", "device"])
+    @pytest.mark.parametrize("kind", ["host", "device", "device with pinned memory"])
     def test_at_every_call_of_the_bookkeeping(self, host, device, spill, kind):
         """Where plans run in the caller's thread, Ctrl-C can strike anywhere."""
         sizes, edges = random_graph(3, count=8, most=60)
         limit = largest_task(sizes, edges)
-        limits = {"host_limit": limit} if kind == "host" else {"device_limit": limit, "host_limit": 8 * max(sizes)}
+        room = 17_000 if "pinned" in kind else 8 * max(sizes)
+        limits = {"host_limit": limit} if kind == "host" else {"device_limit": limit, "host_limit": room}
         backend = host if kind == "host" else device
         rng, line = random.Random(7), 0
         while True:
@@ -442,6 +443,7 @@ def strike_at_call(number, function):
     """Call a function and raise KeyboardInterrupt in it where the interpreter looks for signals: as a function of
     the executor's modules starts, and as a C function returns to one. `number` says at which of these places."""
     modules = {"running.py", "memory.py", "ledger.py", "tiers.py", "window.py", "buffers.py", "disk.py"}
+    modules |= {"transfer.py", "staging.py"}
     seen = 0
 
     def profile(frame, event, _):
