@@ -125,6 +125,11 @@ class NDArray(Installed):
 
         Raises MemoryLimitError, before anything runs, where the result or a task does not fit the memory limit.
         """
+        if not isinstance(device, bool | np.bool_):
+            raise TypeError(
+                f"device={device!r} says whether the result stays where it is computed, so it is True or False; "
+                "gpuarray.config.set(device=...) says where that is"
+            )
         if device:
             made: np.ndarray[Any, Any] = run.compute_on_device(self._node)
             return made

@@ -114,7 +114,7 @@ class Settings:
     ----------
     device : ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:N"``; ``"fake"`` is device memory
         played on the CPU, for tests
-    device_memory : bytes that a run may hold on one device; None: what the device has free
+    device_memory : bytes that a run may hold on one device; None: 90 % of what it has free
     host_memory : bytes that a run may hold in host memory; None: 60 % of what is available when it starts
     spill_directory : where chunks go that fit in neither, in a private folder; None: the system's temporary folder
     chunk_bytes : the size that ``chunks="auto"`` aims at

@@ -64,6 +64,7 @@ class Namespace:
 
     def __init__(self, cupy: Any) -> None:
         self._cupy = cupy
+        self.__name__ = "cupy"
         self._ufuncs = {
             name: Ufunc(self, getattr(cupy, name))
             for name in ("add", "multiply", "minimum", "maximum", "fmin", "fmax", "logical_and", "logical_or")

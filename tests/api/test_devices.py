@@ -106,6 +106,11 @@ def test_one_array_of_many_chunks_stays_in_one_piece(cupy: CuPy) -> None:
         assert plain(ga.asarray(7.5).compute(device=True)) == 7.5
 
 
+def test_device_is_whether_and_not_which() -> None:
+    with pytest.raises(TypeError, match="device='cuda' says whether"):
+        ga.ones(3).compute(device="cuda")  # type: ignore[arg-type]
+
+
 def test_on_the_cpu_a_result_that_stays_is_numpys() -> None:
     with ga.config.set(device="cpu"):
         assert type((ga.ones(3) + 1).compute(device=True)) is np.ndarray
