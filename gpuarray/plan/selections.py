@@ -46,8 +46,8 @@ def pieces(values: Node, axes: tuple[int, ...], budget: Budget) -> Chunks:
     """How tasks go through the folded axes: whole chunks of a file unless they are large; one row of the others."""
     files = any(isinstance(n, Source) and not n.reader.in_memory for n in toposort(values))
     in_chunk = math.prod(values.chunks[a].largest for a in axes)
-    room = budget.soft // (6 * values.dtype.itemsize)
-    if PIECE // 4 <= in_chunk <= (room if files else PIECE):
+    room = budget.soft // (7 * values.dtype.itemsize + 24)
+    if PIECE // 4 <= in_chunk <= (room if files else min(room, PIECE)):
         along: tuple[Lengths | None, ...] = tuple(values.chunks)
     else:
         along = cells(values.chunks, axes)

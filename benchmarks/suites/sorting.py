@@ -1,0 +1,123 @@
+"""Sorting and selecting in files larger than the memory that may be used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import libraries
+from benchmarks.rows import Case, Disagreement, Piece, Row, faster, within
+
+BLOCK = 8 << 20
+
+
+def files(case: Case) -> None:
+    """Normal numbers in one .npy file."""
+    n = case.size.n
+    x = np.lib.format.open_memmap(case.folder / "x.npy", mode="w+", dtype="float64", shape=(n,))
+    rng = np.random.Generator(np.random.SFC64(0))
+    for lo in range(0, n, BLOCK // 8):
+        x[lo : lo + BLOCK // 8] = rng.standard_normal(min(BLOCK // 8, n - lo))
+    x.flush()
+
+
+def ours_sort(case: Case) -> Piece:
+    ga = libraries.gpuarray()
+    ga.config.set(host_memory=case.size.memory, spill_directory=str(case.folder))
+    target = case.folder / "sorted.npy"
+
+    def call() -> float:
+        ga.sort(ga.from_npy(case.folder / "x.npy", chunks=case.size.chunk)).to_npy(target, overwrite=True)
+        y = np.load(target, mmap_mode="r")
+        picked = y[:: max(1, len(y) // 10_000)]
+        return float(np.mean(picked)) if bool((picked[1:] >= picked[:-1]).all()) else float("nan")
+
+    return libraries.ours(ga, call, probe=lambda: {"limit_bytes": float(ga.config.get().host_memory)})
+
+
+def three_copies(case: Case) -> Piece:
+    """Read the file and write as much, three times: what an external sort cannot do without."""
+
+    def copied(source: Path, target: Path) -> None:
+        with open(source, "rb") as from_, open(target, "wb") as to:
+            while block := from_.read(BLOCK):
+                to.write(block)
+
+    def call() -> float:
+        names = [case.folder / name for name in ("x.npy", "1.npy", "2.npy", "3.npy")]
+        for source, target in zip(names, names[1:], strict=False):
+            copied(source, target)
+            if source != names[0]:
+                os.unlink(source)
+        return 0.0
+
+    return Piece(call)
+
+
+def ours_median(case: Case) -> Piece:
+    ga = libraries.gpuarray()
+    ga.config.set(host_memory=case.size.memory)
+    x = ga.from_npy(case.folder / "x.npy", chunks=case.size.chunk)
+
+    def passes() -> float:
+        from gpuarray.graph.fold import Fold
+        from gpuarray.run import ArraySink, make_plan
+
+        plan = make_plan([ga.median(x).node], [ArraySink(np.empty(()))])
+        return float(sum(any(isinstance(o.node, Fold) for o in s.outputs) for s in plan.program))
+
+    return libraries.ours(ga, lambda: float(ga.median(x)), probe=lambda: {"passes": passes()})
+
+
+def in_memory_median(case: Case) -> Piece:
+    return Piece(lambda: float(np.median(np.load(case.folder / "x.npy"))))
+
+
+def check_sort(values: Mapping[str, Any], case: Case) -> None:
+    """The elements picked are in order, and evenly spread quantiles of a normal distribution have mean zero."""
+    if not abs(values["gpuarray"]) < 0.05:
+        raise Disagreement(f"gpuarray: the sorted elements have mean {values['gpuarray']}")
+
+
+def check_median(values: Mapping[str, Any], case: Case) -> None:
+    if len(set(values.values())) > 1:
+        raise Disagreement(f"the medians differ: {dict(values)}")
+
+
+SIZES: dict[str, Mapping[str, Any]] = {
+    "full": {"n": 500_000_000, "chunk": 4_000_000, "gb": 4, "memory": "500 MiB"},
+    "quick": {"n": 5_000_000, "chunk": 100_000, "gb": 0.04, "memory": "40 MiB"},
+}
+
+ROWS = [
+    Row(
+        "sort-file",
+        "sort(x), x of {gb} GB float64 in .npy, host_memory={memory!r}",
+        {"gpuarray": ours_sort, "read and write it three times": three_copies},
+        full=SIZES["full"],
+        quick=SIZES["quick"],
+        targets=(
+            faster("read and write it three times", 0.5),
+            within("peak_bytes", 1.1 * (500 << 20)),
+            within("engine_bytes", 500 << 20),
+        ),
+        check=check_sort,
+        files=files,
+        notes="columnsort: whatever the values are, it reads and writes the data three times",
+    ),
+    Row(
+        "median-file",
+        "median(x), x of {gb} GB float64 in .npy, host_memory={memory!r}",
+        {"gpuarray": ours_median, "NumPy in memory": in_memory_median},
+        full=SIZES["full"],
+        quick=SIZES["quick"],
+        targets=(within("passes", 4), within("engine_bytes", 500 << 20)),
+        check=check_median,
+        files=files,
+        notes="exact, two bytes of the elements in each pass",
+    ),
+]
