@@ -119,8 +119,9 @@ class RemoteWork:
             chunk = self.given[key[0]].chunk(key[2]) if key[0] in self.given else chunks[key]
             box = self.parts[key].box
             slabs[key] = box, tuple(np.asarray(a, order="C") for a in cut(chunk, box))
+        data = dumps(self.task, sinks)
         try:
-            future = self.executor.submit(perform, dumps(self.task, sinks), slabs)
+            future = self.executor.submit(perform, data, slabs)
         except RuntimeError as error:  # it is broken, or shut down
             raise broken(self.executor, error) from error
         kept, writes = self._wait(future)

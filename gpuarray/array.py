@@ -15,12 +15,14 @@ from gpuarray.chunking import Chunks as ChunksLike
 from gpuarray.chunking import contiguous_chunks, normalize_chunks
 from gpuarray.devices import array_on_gpu
 from gpuarray.errors import ImplicitComputeError, UnsupportedDTypeError
+from gpuarray.executors import current
 from gpuarray.graph.grid import Chunks, Lengths
 from gpuarray.graph.leaves import Const, Source
 from gpuarray.graph.move import Rechunk
 from gpuarray.graph.node import Flat, Node, flatten, mark_origin, unflatten
+from gpuarray.graph.select import Select
 from gpuarray.installed import Installed
-from gpuarray.readers import ArrayReader, DeviceReader
+from gpuarray.readers import ArrayReader, DeviceReader, KeptReader
 
 REFUSED_KINDS = "OV"
 """Kinds of dtype that no chunk can hold: Python objects, and records."""
@@ -112,7 +114,9 @@ class NDArray(Installed):
 
     # Running.
 
-    def compute(self, *, device: bool = False) -> np.ndarray[Any, Any]:
+    def compute(
+        self, *, device: bool = False, executor: Any = None, scheduler: str | None = None
+    ) -> np.ndarray[Any, Any]:
         """The result as a NumPy array.
 
         >>> import gpuarray as ga
@@ -122,6 +126,8 @@ class NDArray(Installed):
         Parameters
         ----------
         device : leave the result in the memory where it is computed: an array of CuPy if that is a GPU's
+        executor, scheduler : settings (see `gpuarray.config`) for this run alone: any `concurrent.futures.Executor`;
+            ``"threads"``, or ``"single-threaded"`` for debugging
 
         Raises MemoryLimitError, before anything runs, where the result or a task does not fit the memory limit.
         """
@@ -130,12 +136,13 @@ class NDArray(Installed):
                 f"device={device!r} says whether the result stays where it is computed, so it is True or False; "
                 "gpuarray.config.set(device=...) says where that is"
             )
-        if device:
-            made: np.ndarray[Any, Any] = run.compute_on_device(self._node)
-            return made
-        if self._value is not None:
-            return self._value.copy()
-        return run.compute_nodes([self._node])[0]
+        with run.where(executor, scheduler):
+            if device:
+                made: np.ndarray[Any, Any] = run.compute_on_device(self._node)
+                return made
+            if self._value is not None:
+                return self._value.copy()
+            return run.compute_nodes([self._node])[0]
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
         """`compute`, by the name that plotting libraries look for."""
@@ -216,7 +223,8 @@ class NDArray(Installed):
                 f"only arrays with one element can be converted by {what}(), this one has shape {self.shape}"
             )
         if self._value is None:
-            self._value = run.compute_nodes([self._node])[0]
+            found = _element(self._node)
+            self._value = run.compute_nodes([self._node])[0] if found is None else found
         return self._value.reshape(())
 
     def __bool__(self) -> bool:
@@ -242,8 +250,7 @@ class NDArray(Installed):
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (flatten(self._node),)
 
-    def __hash__(self) -> int:
-        raise TypeError("unhashable type: 'NDArray'")
+    __hash__ = None  # type: ignore[assignment]  # == gives an array
 
     # Indexing.
 
@@ -263,6 +270,16 @@ class NDArray(Installed):
         if not self.shape:
             raise TypeError("iteration over an array without dimensions")
         return (self[i] for i in range(self.shape[0]))
+
+
+def _element(node: Node) -> np.ndarray[Any, Any] | None:
+    """A copy of one element where it lies in the host's memory, without a plan: loops ask for thousands of them."""
+    if type(node) is not Select or node.shape or type(node.inputs[0]) is not Source:
+        return None
+    reader = node.inputs[0].reader
+    if not reader.in_memory and (not isinstance(reader, KeptReader) or current().has_own_memory):
+        return None
+    return np.array(reader.read(tuple(range(m, m + 1) for m in node.maps if isinstance(m, int)))).reshape(())
 
 
 def _unpickled(flat: Flat) -> NDArray:

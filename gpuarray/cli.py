@@ -1,4 +1,4 @@
-"""The command ``gpuarray``: what is here, the compiled kernels, a demonstration, the benchmarks."""
+"""The command ``gpuarray``: what is here, the compiled kernels, a demonstration, clusters, the benchmarks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.run is not _bench:
+    if rest and options.run is not _bench and not getattr(options, "passes_on", False):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     try:
@@ -64,6 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--directory", type=Path, help="for the data and the picture (default: demo)")
     demo.add_argument("--keep", action="store_true", help="leave the data there")
     demo.set_defaults(run=_demo)
+
+    from gpuarray.cluster import command
+
+    command.add_parsers(commands)
 
     bench = commands.add_parser(
         "bench", add_help=False, help="run the benchmarks of a source checkout; it hands its options on"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,13 @@ def compute_on_device(root: Node) -> Any:
     (leaf,) = plan.stored
     assert isinstance(leaf, Stored)
     return read_kept(kept, leaf, tuple(map(range, root.shape)), engine.backend)
+
+
+def where(executor: Any, scheduler: str | None) -> AbstractContextManager[Any]:
+    """The settings for a run with an executor or a scheduler of its own."""
+    given = {"executor": executor, "scheduler": scheduler}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return config.set(**chosen) if chosen else nullcontext()
 
 
 def check_fits(roots: Sequence[Node], limit: int) -> None:

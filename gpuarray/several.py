@@ -21,7 +21,7 @@ def _nodes(arrays: Sequence[Any], what: str) -> list[Any]:
     return [a.node for a in arrays]
 
 
-def compute(*arrays: NDArray) -> tuple[np.ndarray[Any, Any], ...]:
+def compute(*arrays: NDArray, executor: Any = None, scheduler: str | None = None) -> tuple[np.ndarray[Any, Any], ...]:
     """The results of several arrays as NumPy arrays, in one run.
 
     >>> import gpuarray as ga
@@ -29,11 +29,15 @@ def compute(*arrays: NDArray) -> tuple[np.ndarray[Any, Any], ...]:
     >>> ga.compute(x.sum(), x.max())
     (array(6.), array(3.))
 
-    Data that several of them read is read once. Raises TypeError for what is no NDArray, MemoryLimitError, before
-    anything runs, where results or tasks do not fit the memory limit.
+    Data that several of them read is read once. `executor`, any `concurrent.futures.Executor`, and `scheduler`,
+    ``"threads"`` or ``"single-threaded"``, are settings (`config.set`) for this run alone.
+
+    Raises TypeError for what is no NDArray, MemoryLimitError, before anything runs, where results or tasks do not fit
+    the memory limit.
     """
     nodes = _nodes(arrays, "compute")
-    return tuple(run.compute_nodes(nodes)) if nodes else ()
+    with run.where(executor, scheduler):
+        return tuple(run.compute_nodes(nodes)) if nodes else ()
 
 
 def persist(*arrays: NDArray) -> tuple[NDArray, ...]:

@@ -50,15 +50,17 @@ class Elsewhere:
             held = self.kept_there(node.reader)
             if held is not None:
                 yield node, *held
-            elif here_only(node.reader) and nbytes(whole(node.shape), node.dtype) > SMALL:
+                continue
+            large = node.reader.in_memory and nbytes(whole(node.shape), node.dtype) > SMALL
+            if large or here_only(node.reader):
                 chunks = cut(node.shape, node.dtype, max(LEAST, min(MOST, share // 8)))
                 leaf: Any = Stored(next(numbers), 0, node.shape, node.dtype, None, chunks)
                 yield node, leaf, ReaderChunks(node.reader, chunks)
 
 
 def here_only(reader: Reader) -> bool:
-    """Whether a reader's data is in this process's memory."""
-    return reader.in_memory or bool(getattr(reader, "stays_here", False))
+    """Whether a reader cannot be sent to other processes at all."""
+    return bool(getattr(reader, "stays_here", False))
 
 
 def cut(shape: Shape, dtype: np.dtype[Any], size: int) -> Chunks:
