@@ -242,6 +242,27 @@ def check_sweep_of_a_part() -> None:
     compare_sweep(stencil(star(2, 1), "float64"), (20, 40), ("constant",) * 4, 3, (range(0, 7), range(30, 40)))
 
 
+def check_sweep_past_the_ends() -> None:
+    """A periodic axis of which the field holds a part, and the rows past an end: positions run on."""
+    s, domain, extended = stencil(star(2, 1), "float64"), (12, 20), (True, False)
+    edges = (((Edge("periodic"),) * 2, (Edge("fixed"), Edge("constant", 3))),)
+    whole = finite(domain, "float64")
+    field = aligned((13, 20), "float64")
+    field[...] = whole[np.arange(-4, 9) % 12]
+    weights = [np.float64(2), np.float64(-1), np.float64(3)]
+    expected = whole
+    for weight in weights:
+        (expected,) = stepped(s, (edges, domain, (False, False)), [expected], weight, (range(12), range(20)), [(0, 0)])
+    box, out = (range(-1, 6), range(20)), aligned((7, 20), "float64")
+    sweep = sweep_of(s, edges, domain, extended)
+    perform(
+        sweep.steps(
+            [(field, (-4, 0))], [(out, (-1, 0))], box, (range(-4, 9), range(20)), [[w] for w in weights], (24,), 5
+        )
+    )
+    same(out, np.ascontiguousarray(expected[np.arange(-1, 6) % 12]))
+
+
 def check_sweep_of_several_fields() -> None:
     b = Builder()
     taps = (Tap(0, (0, 0)), Tap(0, (0, 1)), Tap(1, (-1, 0)), Tap(1, (0, -1)), Tap(2, (0, 0)))
