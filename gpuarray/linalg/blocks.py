@@ -44,6 +44,23 @@ def cholesky(xp: Any, a: Any) -> Any:
     return xp.linalg.cholesky(a)
 
 
+ROWS = 512
+"""Rows that are updated at once: few enough that what products leave in between is small."""
+
+
+def take_off(xp: Any, x: Any, *before: Any) -> Any:
+    """``x`` less the products of some columns of a factor and their first rows."""
+    made = xp.empty(x.shape, x.dtype)
+    tops = [adjoint(b[: x.shape[1]]) for b in before]
+    step = max(4, min(ROWS, x.shape[0] // 8))
+    for lo in range(0, x.shape[0], step):
+        rows = slice(lo, lo + step)
+        made[rows] = x[rows]
+        for b, top in zip(before, tops, strict=True):
+            made[rows] -= b[rows] @ top
+    return made
+
+
 def below_diagonal(xp: Any, b: Any, factor: Any) -> Any:
     """The rows of a Cholesky factor below a diagonal block: ``x factor^H = b``."""
     return adjoint(triangular(xp, factor, adjoint(b), lower=True))

@@ -107,30 +107,44 @@ def cholesky(a: Any, /, *, upper: bool = False) -> NDArray:
     return NDArray(turned(made) if upper else made)
 
 
+TOGETHER = 3
+"""Panels that one task of a Cholesky factorisation takes off another."""
+
+
 def cholesky_by_blocks(a: Node) -> Node:
     """Left-looking: block column j is the matrix's, less what the block columns before it make, solved."""
     n, dtype = a.shape[0], a.dtype
-    cuts = Lengths.regular(n, panel_width(n, dtype.itemsize, 8))
+    width = panel_width(n, dtype.itemsize, 8)
+    cuts = Lengths.regular(n, width)
     columns: list[Node] = []
+    below: list[Node] = []  # what is below the diagonal block of each column
     for j in range(len(cuts)):
         span = cuts.span(j)
-        width, rest = len(span), range(span.stop, n)
-        corner, under = block(a, span, span), block(a, rest, span)
-        if columns:
-            before = [sliced(c, 0, range(span.start, n)) for c in columns]
-            left = end_to_end(1, before)
-            top = turned(sliced(left, 0, range(width)))
-            corner = minus(corner, product(sliced(left, 0, range(width)), top))
-            under = minus(under, product(sliced(left, 0, range(width, len(span) + len(rest))), top))
-        factor = stacked(blocks.cholesky, (width, width), dtype, [(corner, 2)], "cholesky", scratch=1, cost=width / 3)
-        parts = [nothing(span.start, width, dtype), factor]
+        x = block(a, range(span.start, n), span)
+        before = [sliced(b, 0, range(b.shape[0] - x.shape[0], b.shape[0])) for b in below]
+        for k in range(0, len(before), TOGETHER):
+            x = updated(x, before[k : k + TOGETHER])
+        w, rest = len(span), n - span.stop
+        corner = sliced(x, 0, range(w))
+        factor = stacked(blocks.cholesky, (w, w), dtype, [(corner, 2)], "cholesky", scratch=1, cost=w / 3)
+        parts = [nothing(span.start, w, dtype), factor]
         if rest:
-            traits = Traits("cholesky", (1,), scratch=2, cost=float(width))
-            cut = (Lengths.regular(len(rest), cuts.largest), Lengths.regular(width, width))
-            along = ((0, None), (None, None))
-            parts.append(Routine(blocks.below_diagonal, (), dtype, cut, along, traits, under, factor))
+            traits = Traits("cholesky", (1,), alone=True, scratch=1.5, cost=float(w), remedy=REMEDY)
+            cut = (Lengths.regular(rest, 2 * width), Lengths.regular(w, w))
+            under, along = sliced(x, 0, range(w, w + rest)), ((0, None), (None, None))
+            below.append(Routine(blocks.below_diagonal, (), dtype, cut, along, traits, under, factor))
+            parts.append(below[-1])
         columns.append(end_to_end(0, [p for p in parts if p.shape[0]]))
     return end_to_end(1, columns)
+
+
+def updated(x: Node, before: Sequence[Node]) -> Node:
+    """Rows and columns of a matrix less what some block columns of its factor make of them."""
+    traits = Traits("cholesky", (0, 1), alone=True, scratch=0.2, cost=2.0 * len(before) * x.shape[1], remedy=REMEDY)
+    cut = tuple(Lengths.regular(n, n) for n in x.shape)
+    along = ((None, None),) * (1 + len(before))
+    made: Node = Routine(blocks.take_off, (), x.dtype, cut, along, traits, x, *before)
+    return made
 
 
 def minus(x: Node, y: Node) -> Node:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -97,3 +98,21 @@ def cumulative(p: Any, n: int) -> np.ndarray[Any, Any]:
     edges: np.ndarray[Any, Any] = np.cumsum(chances)
     edges /= edges[-1]
     return edges
+
+
+def bounded(name: str, value: Any, fits: Callable[[Any], Any], rule: str) -> None:
+    """Refuse parameters that break a rule; of several together `value` is a tuple."""
+    parts = value if isinstance(value, tuple) and "," in name else (value,)
+    if not all(map(known, parts)):
+        return
+    arrays = [np.asarray(p, float) for p in parts]
+    if not np.all(fits(arrays if len(arrays) > 1 else arrays[0])):
+        raise ValueError(f"{name}={value} must be {rule}")
+
+
+def positive(name: str, value: Any) -> None:
+    bounded(name, value, lambda v: v > 0, "positive")
+
+
+def share(name: str, value: Any) -> None:
+    bounded(name, value, lambda v: (v >= 0) & (v <= 1), "between 0 and 1")

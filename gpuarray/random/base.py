@@ -10,62 +10,34 @@ from __future__ import annotations
 import math
 import operator
 import threading
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from gpuarray.array import NDArray, asarray
 from gpuarray.chunking import Chunks, normalize_chunks
 from gpuarray.elementwise import apply, cast, into
-from gpuarray.graph.blocks import MapBlocks
 from gpuarray.graph.elementwise import Map
-from gpuarray.graph.grid import one_chunk
 from gpuarray.graph.leaves import Const, Index
 from gpuarray.graph.node import Node
-from gpuarray.random_arguments import (
+from gpuarray.graph.routine import Routine, Traits
+from gpuarray.random.arguments import (
     INT64,
     UINT64,
     asked_shape,
-    cumulative,
     float_dtype,
     integer_range,
     known,
     not_negative,
     result_shape,
 )
-
-__all__ = ["Generator", "default_rng"]
+from gpuarray.random.variates import drawn
 
 FLOAT64 = np.dtype(np.float64)
 
 
-def default_rng(seed: Any = None) -> Generator:
-    """A generator of random arrays.
-
-    >>> import gpuarray as ga
-    >>> ga.random.default_rng(0).random(3, chunks=2).shape
-    (3,)
-
-    Parameters
-    ----------
-    seed : None for another one each time, an int, a sequence of ints, or a `numpy.random.SeedSequence`; a `Generator`
-        comes back as it is
-
-    Raises TypeError and ValueError for seeds that NumPy does not take either.
-    """
-    if isinstance(seed, Generator):
-        return seed
-    if isinstance(seed, (np.random.Generator, np.random.BitGenerator, np.random.RandomState)):
-        raise TypeError(
-            f"seed is a {type(seed).__name__}, whose algorithm goes from one element to the next; pass an integer, "
-            "such as its .integers(2**63)"
-        )
-    return Generator(seed)
-
-
-class Generator:
-    """Makes random arrays; each call is another, independent sequence.
+class BaseGenerator:
+    """Makes random arrays of the basic distributions; each call is another, independent sequence.
 
     >>> import gpuarray as ga
     >>> rng = ga.random.default_rng(7)
@@ -97,7 +69,7 @@ class Generator:
         self.__dict__.update(state)
         self._lock = threading.Lock()
 
-    def spawn(self, n_children: int) -> list[Generator]:
+    def spawn(self, n_children: int) -> list[Self]:
         """Independent generators, for parts of a program that should not depend on each other.
 
         >>> import gpuarray as ga
@@ -108,7 +80,7 @@ class Generator:
         """
         if operator.index(n_children) < 0:
             raise ValueError(f"n_children={n_children} must not be negative")
-        return [Generator(child) for child in self.seed_sequence.spawn(n_children)]
+        return [type(self)(child) for child in self.seed_sequence.spawn(n_children)]
 
     # Distributions.
 
@@ -262,65 +234,30 @@ class Generator:
         made = self._draw("random_integers", shape, INT64, chunks, start, span)
         return NDArray(cast(made.node, kind))
 
-    def choice(
-        self, a: Any, size: Any = None, replace: bool = True, p: Any = None, axis: int = 0, *, chunks: Chunks = "auto"
-    ) -> NDArray:
-        """Elements drawn from a vector, or from ``range(a)``, with replacement.
-
-        >>> import gpuarray as ga
-        >>> set(ga.random.default_rng(0).choice([2, 3, 5], 100).tolist())
-        {2, 3, 5}
-
-        Parameters
-        ----------
-        a : a vector, or an int; each task holds it whole
-        size : shape
-        replace : True; drawing without replacement needs all positions at once
-        p : probability of each element; None for equal ones
-
-        Raises ValueError for ``replace=False``, an empty `a`, and `p` that is negative or does not add up to 1.
-        """
-        if not replace:
-            raise ValueError(
-                "replace=False is not supported; numpy.random.default_rng(seed).choice(n, size, replace=False) gives "
-                "positions to index with"
-            )
-        values = None if isinstance(a, (int, np.integer)) else asarray(a)
-        if values is not None and (values.ndim != 1 or axis != 0):
-            raise ValueError(f"choice draws from a vector, got shape {values.shape} and axis={axis}")
-        n = operator.index(a) if values is None else values.size
-        if n < 1:
-            raise ValueError(f"a={a} must be positive, or a vector with elements")
-        if p is None:
-            drawn = self.integers(n, size=size, chunks=chunks)
-        else:
-            drawn = _looked_up(_searched, asarray(cumulative(p, n)), self.random(size, chunks=chunks), INT64)
-        return drawn if values is None else _looked_up(_taken, values, drawn, values.dtype)
-
     def _draw(self, op: str, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: Chunks, *rest: Any) -> NDArray:
         """The next sequence of numbers, as a row of the table."""
+        stream, index = self._next(shape, dtype, chunks)
+        inputs = (Const.of(self._key, UINT64), Const.of(stream, UINT64), index, *rest)
+        return NDArray(Map(op + ("32" if dtype == np.float32 else ""), dtype, *inputs))
+
+    def _next(self, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: Chunks) -> tuple[int, Node]:
+        """The number of the next sequence, and the positions of its elements."""
         with self._lock:
             stream = self._calls
             self._calls += 1
         strides = tuple(math.prod(shape[a + 1 :]) for a in range(len(shape)))
-        cut = normalize_chunks(chunks, shape, dtype)
-        index: Node = Index(shape, 0, strides, cut)
-        inputs = (Const.of(self._key, UINT64), Const.of(stream, UINT64), index, *rest)
-        return NDArray(Map(op + ("32" if dtype == np.float32 else ""), dtype, *inputs))
+        return stream, Index(shape, 0, strides, normalize_chunks(chunks, shape, dtype))
 
-
-def _searched(edges: Any, u: Any) -> Any:
-    return edges.searchsorted(u, side="right").astype(INT64)
-
-
-def _taken(values: Any, index: Any) -> Any:
-    return values[index]
-
-
-def _looked_up(function: Callable[..., Any], table: NDArray, index: NDArray, dtype: np.dtype[Any]) -> NDArray:
-    """A function of a table, whole, and of the chunks of an array."""
-    if not index.ndim:
-        return _looked_up(function, table, index[None], dtype)[0]
-    cut_as = (one_chunk(table.shape), index.chunks)
-    made: Node = MapBlocks(function, (), False, dtype, index.chunks, cut_as, table.node, index.node)
-    return NDArray(made)
+    def _tried(
+        self, method: str, size: Any, chunks: Chunks, *parameters: Any, dtype: np.dtype[Any] = FLOAT64
+    ) -> NDArray:
+        """Numbers that are found by trial (see `gpuarray.random.variates`)."""
+        shape = result_shape(size, *parameters)
+        stream, index = self._next(shape, dtype, chunks)
+        nodes = [cast(asarray(p).node, FLOAT64) for p in parameters]
+        n = len(shape)
+        along = (tuple(range(n)), *(tuple(range(n - p.ndim, n)) for p in nodes))
+        keywords = (("dtype", dtype.name), ("key", self._key), ("method", method), ("stream", stream))
+        traits = Traits(f"random_{method}", scratch=1, cost=400, within=True)
+        made: Node = Routine(drawn, keywords, dtype, index.chunks, along, traits, index, *nodes)
+        return NDArray(made)
