@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,7 +50,7 @@ def three_copies(case: Case) -> Piece:
 
     def call() -> float:
         names = [case.folder / name for name in ("x.npy", "1.npy", "2.npy", "3.npy")]
-        for source, target in zip(names, names[1:], strict=False):
+        for source, target in itertools.pairwise(names):
             copied(source, target)
             if source != names[0]:
                 os.unlink(source)
