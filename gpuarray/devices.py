@@ -93,7 +93,7 @@ def array_on_gpu(obj: Any) -> Any:
     """
     if isinstance(obj, np.generic | list | tuple | int | float | complex | str | bytes) or type(obj) is np.ndarray:
         return None
-    if hasattr(type(obj), "__cuda_array_interface__") or hasattr(obj, "__cuda_array_interface__"):
+    if hasattr(obj, "__cuda_array_interface__"):  # of PyTorch's tensors, those on a GPU have it
         found = _cupy(obj).asarray(obj)
     elif hasattr(obj, "__dlpack_device__") and obj.__dlpack_device__()[0] in (CUDA, CUDA_MANAGED):
         found = _cupy(obj).from_dlpack(obj)

@@ -251,8 +251,10 @@ def compute(
             array = loaded[value]
             if isinstance(array, Resident):
                 array = array.gather(region, backend)
-            there = not isinstance(array, np.ndarray) and backend.xp is not np
-            done[value] = array if there else backend.from_host(array)
+            if isinstance(array, np.ndarray) or backend.xp is np:
+                done[value] = backend.from_host(array)
+            else:  # it is on a device already, but a user's may be on another
+                done[value] = backend.moved(array) if hasattr(backend, "moved") else array
         elif isinstance(node, Stored):
             done[value] = gather(node, region, backend, chunks)
         elif value in block.stepped:

@@ -165,7 +165,7 @@ class CupyBackend:
     def from_host(self, array: Any) -> Any:
         """A copy of a NumPy array, in the native byte order; an array of this device is handed back."""
         if self.is_array(array):
-            return self._moved(array)
+            return self.moved(array)
         if not isinstance(array, np.ndarray):
             raise TypeError(f"from_host takes a NumPy array, not {type(array).__name__}")
         dense, back = in_memory_order(array)
@@ -176,7 +176,7 @@ class CupyBackend:
             self._copier.upload(dense, target).wait()
             return target.transpose(back)
 
-    def _moved(self, array: Any) -> Any:
+    def moved(self, array: Any) -> Any:
         """An array of CuPy on this device; those of others come over the bus between them."""
         if array.device.id == self.number:
             return array
