@@ -40,8 +40,8 @@ OPEN, CLOSE = "<!-- NumPy's names: python docs/names/table.py writes this -->", 
 
 MODULES: dict[str, tuple[str, Any]] = {
     "numpy": ("Functions of `numpy`", ga),
-    "numpy.linalg": ("`numpy.linalg`", getattr(ga, "linalg", None)),
-    "numpy.fft": ("`numpy.fft`", getattr(ga, "fft", None)),
+    "numpy.linalg": ("`numpy.linalg`", ga.linalg),
+    "numpy.fft": ("`numpy.fft`", ga.fft),
     "numpy.random.Generator": ("Distributions: methods of `numpy.random.Generator`", ga.random.Generator),
 }
 
@@ -118,7 +118,7 @@ def watched(function: Callable[..., Any], seen: Seen) -> Iterator[None]:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        target = args[0] if args and isinstance(args[0], ga.NDArray) else None
+        target = next((a for a in args if isinstance(a, ga.NDArray)), None)
         before = None if target is None else target.node
         inside[0] += 1
         try:
@@ -132,7 +132,7 @@ def watched(function: Callable[..., Any], seen: Seen) -> Iterator[None]:
         seen.nodes |= {n for x in found for n in toposort(x.node)}
         return made
 
-    places: list[Any] = [ga, ga.linalg, ga.random.Generator, *filter(None, [getattr(ga, "fft", None)])]
+    places: list[Any] = [ga, ga.linalg, ga.fft, *ga.random.Generator.__mro__[:-1]]
     with ExitStack() as stack:
         for place in places:
             for name, value in list(vars(place).items()):
