@@ -273,7 +273,7 @@ def _padded(x: NDArray, depths: Depths, ends: tuple[Boundary, ...]) -> NDArray:
             mode, value = end
             if mode == "constant":
                 _check_value(value, x.dtype)
-            x = pad(x, {axis: width}, PADDING[mode], constant_values=value)
+            x = pad(x, {axis: width}, PADDING[mode], **({"constant_values": value} if mode == "constant" else {}))
     return x
 
 

@@ -76,6 +76,7 @@ def from_delayed(value: Any, shape: Any, dtype: Any) -> NDArray:
     """An `NDArray` of one chunk: what a delayed value of dask returns when it is computed.
 
     >>> import dask
+    >>> import numpy as np
     >>> import gpuarray as ga
     >>> x = ga.from_delayed(dask.delayed(np.arange)(4), (4,), int)
     >>> ga.concatenate([x, x]).compute()

@@ -62,7 +62,8 @@ def near(x: NDArray, function: Local, dtype: np.dtype[Any], modes: Sequence[Mode
     chunks = x.chunks
     for axis, (depth, mode) in enumerate(zip(function.depths, modes, strict=True)):
         if any(depth):
-            x = pad(x, {axis: depth}, PADDING[mode], constant_values=value)
+            how = PADDING[mode]
+            x = pad(x, {axis: depth}, how, **({"constant_values": value} if how == "constant" else {}))
     return NDArray(Neighbourhood(function, dtype, chunks, x.node))
 
 
