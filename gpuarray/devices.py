@@ -39,7 +39,7 @@ def backend_for(device: str, memory: int | None) -> Any:
     number = 0 if device == "auto" else int(device.partition(":")[2] or 0)
     try:
         if not compiles():
-            raise DeviceError("there is no numba-cuda, which compiles the kernels")
+            raise DeviceError("there is no numba-cuda with an NVVM, which compiles the kernels")
         backend = gpus.device(number)
     except DeviceError as error:
         raise DeviceError(
@@ -63,11 +63,11 @@ def budget(backend: Any) -> int | None:
 
 def usable() -> bool:
     """Whether there is a GPU that can be used. CuPy is imported only where there is a driver for it."""
-    if find_spec("cupy") is None or not has_driver() or not compiles():
+    if find_spec("cupy") is None or not has_driver():
         return False
     from gpuarray.kernels.backends import cupy as gpus
 
-    return bool(gpus.devices())
+    return bool(gpus.devices()) and compiles()
 
 
 @cache
@@ -82,8 +82,15 @@ def has_driver() -> bool:
 
 @cache
 def compiles() -> bool:
-    """Whether CUDA kernels can be compiled here."""
-    return find_spec("numba_cuda") is not None
+    """Whether CUDA kernels can be compiled here: by Numba-CUDA, with the NVVM that it finds."""
+    if find_spec("numba_cuda") is None:
+        return False
+    try:
+        from numba.cuda.cudadrv import nvvm
+
+        return bool(nvvm.is_available())
+    except Exception:  # whatever is wrong with it, it compiles nothing
+        return False
 
 
 def array_on_gpu(obj: Any) -> Any:

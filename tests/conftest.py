@@ -46,6 +46,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU is used by the tests that ask for one, whatever machine they run on."""
+    if request.node.get_closest_marker("gpu") is None:
+        from gpuarray import devices
+
+        monkeypatch.setattr(devices, "has_driver", lambda: False)
+
+
+@pytest.fixture(autouse=True)
 def _settings_end_with_the_test() -> Iterator[None]:
     from gpuarray import config
 

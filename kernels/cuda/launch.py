@@ -7,12 +7,15 @@ has run on a GPU yet.
 from __future__ import annotations
 
 import functools
+import re
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gpuarray.kernels import cache
 from gpuarray.kernels.cuda import calls, offline, sweeps
 from gpuarray.kernels.cuda.calls import Call
 from gpuarray.kernels.cuda.offline import ENTRY, Kernel
@@ -153,7 +156,7 @@ class Launcher:
         """The kernel as a function of CuPy's on a device, which is the current one; compiled if no cache has it."""
         found = self._functions.get((kernel, device))
         if found is None:
-            path = offline.cubin(kernel, self.capability())
+            path = module_of(kernel, self.capability())
             found = self._cupy.RawModule(path=str(path)).get_function(ENTRY)
             with self._lock:
                 self._functions[kernel, device] = found
@@ -163,6 +166,22 @@ class Launcher:
         """The compute capability of the current device."""
         text = self._cupy.cuda.Device().compute_capability
         return int(text[:-1]), int(text[-1])
+
+
+PTX_VERSION = {False: "8.0", True: "8.7"}
+"""The oldest that knows the architectures before Blackwell, and those from it on: every driver for them takes it."""
+
+
+def module_of(kernel: Kernel, capability: tuple[int, int]) -> Path:
+    """The file that CuPy loads: a cubin, or where there is no assembler the PTX, which the driver assembles."""
+    if offline.assembler() is not None:
+        return offline.cubin(kernel, capability)
+    path = cache.folder() / f"{offline.key_of(kernel, capability)}.ptx"
+    if not path.exists():
+        text = offline.ptx(kernel, capability)
+        version = PTX_VERSION[capability[0] >= 10]
+        cache._write(path, re.sub(r"(?m)^\.version .*$", f".version {version}", text).encode())
+    return path
 
 
 @functools.lru_cache(4096)

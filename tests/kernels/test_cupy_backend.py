@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from gpuarray.kernels.backends import cupy as backend_module
 from gpuarray.kernels.backends import cupy_copies
 from gpuarray.kernels.backends.cupy import CupyBackend
 from gpuarray.kernels.backends.numpy import BACKEND as HOST
+from gpuarray.kernels.cuda import launch, offline
 from gpuarray.kernels.cuda.launch import Launcher
 from gpuarray.kernels.errors import DeviceError, DeviceMemoryError, UnsupportedDTypeError
 from gpuarray.kernels.program import Builder, Program
@@ -271,6 +273,25 @@ def test_an_interpreted_reduction_does_not_mix_with_numpy() -> None:
     )
     got = backend.to_host(backend.combine("var", states, (1,), correction=1.0))
     np.testing.assert_allclose(got[:, 0], x.var(axis=1, ddof=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("capability", "version"), [((9, 0), "8.0"), ((10, 0), "8.7")])
+def test_without_an_assembler_the_driver_is_given_ptx(
+    capability: tuple[int, int], version: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("numba_cuda", reason="needs numba-cuda, which writes PTX")
+    monkeypatch.setattr(launch.offline, "assembler", lambda: None)
+    monkeypatch.setattr(launch.offline, "ptxas_version", lambda: "")
+    monkeypatch.setattr(launch.cache, "folder", lambda: tmp_path)
+    kernel = offline.Kernel("def kernel(x):\n    store(np.float64, x, 0, np.float64(1))\n", ("uint64",), 32)
+    path = launch.module_of(kernel, capability)
+    text = path.read_text()
+    assert path.suffix == ".ptx"
+    assert f"\n.version {version}\n" in text
+    assert f".target sm_{capability[0]}{capability[1]}" in text
+    assert ".entry kernel(" in text
+    monkeypatch.setattr(launch.offline, "ptx", None)  # the second time it is there
+    assert launch.module_of(kernel, capability) == path
 
 
 # Which devices there are
