@@ -72,7 +72,18 @@ def _contiguous(program: Program) -> Callable[[], Kernel]:
 
 
 def _elementwise() -> Iterator[tuple[str, Callable[[], Kernel]]]:
-    for dtype in ("bool", "int8", "int16", "int32", "int64", "float32", "float64", "complex64", "complex128"):
+    for dtype in (
+        "bool",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "float16",
+        "float32",
+        "float64",
+        "complex64",
+        "complex128",
+    ):
         yield f"elementwise arithmetic {dtype}", _contiguous(arithmetic(dtype))
     for name, dtype in itertools.product(("exp", "sin", "tanh"), ("float32", "float64")):
         yield f"elementwise {name} {dtype}", _contiguous(function(name, dtype))

@@ -97,7 +97,7 @@ def rows_kernel(dtype: str) -> tuple[Kernel, list[str], list[str]]:
 
 
 @compiles
-@pytest.mark.parametrize("dtype", [*DTYPES, *(pytest.param(d, marks=pytest.mark.slow) for d in MORE_DTYPES)])
+@pytest.mark.parametrize("dtype", [*DTYPES, "float16", *(pytest.param(d, marks=pytest.mark.slow) for d in MORE_DTYPES)])
 def test_every_row_compiles(dtype: str) -> None:
     kernel, inside, _ = rows_kernel(dtype)
     assert len(inside) > 20

@@ -120,6 +120,7 @@ def check_random_numbers_are_reduced_where_they_are_drawn() -> None:
     x = b.input("array", "float64")
     normal = b.build(b.step("add", x, b.step("random_normal", key, stream, index)))
     compare_reduction(normal, "var", [*operands, Affine(3, (9, 1)), finite((6, 9), "float64")], (6, 9), (0,))
+    compare_reduction(normal, "var", [*operands, Affine(3, (9,)), finite((270,), "float64")], (270,), (0,))
 
 
 def check_grids_of_cells() -> None:
