@@ -151,6 +151,7 @@ from gpuarray.gathering import (
 )
 from gpuarray.gradients import gradient
 from gpuarray.grids import diag, diagflat, fromfunction, indices, meshgrid, tri, tril, triu
+from gpuarray.gufuncs import apply_gufunc
 from gpuarray.histograms import bincount, histogram, histogram2d, histogram_bin_edges, histogramdd
 from gpuarray.interop.conversion import (
     array_equiv,
