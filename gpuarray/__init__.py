@@ -153,6 +153,19 @@ from gpuarray.gradients import gradient
 from gpuarray.grids import diag, diagflat, fromfunction, indices, meshgrid, tri, tril, triu
 from gpuarray.gufuncs import apply_gufunc
 from gpuarray.histograms import bincount, histogram, histogram2d, histogram_bin_edges, histogramdd
+from gpuarray.index_arrays import (
+    diag_indices,
+    diag_indices_from,
+    ix_,
+    mask_indices,
+    ravel_multi_index,
+    tril_indices,
+    tril_indices_from,
+    triu_indices,
+    triu_indices_from,
+    unravel_index,
+)
+from gpuarray.interop import methods as _methods
 from gpuarray.interop.conversion import (
     array_equiv,
     asanyarray,
@@ -178,18 +191,6 @@ from gpuarray.interop.conversion import (
 )
 from gpuarray.interop.dask_bridge import from_dask, from_delayed
 from gpuarray.interop.limits import finfo, iinfo
-from gpuarray.index_arrays import (
-    diag_indices,
-    diag_indices_from,
-    ix_,
-    mask_indices,
-    ravel_multi_index,
-    tril_indices,
-    tril_indices_from,
-    triu_indices,
-    triu_indices_from,
-    unravel_index,
-)
 from gpuarray.interop.namespace import array_namespace_info as __array_namespace_info__
 from gpuarray.interop.text import array2string, array_repr, array_str
 from gpuarray.iteration import iterate

@@ -319,6 +319,28 @@ def test_elements_of_what_is_kept_on_a_device():
         assert [int(kept[i]) for i in (0, 123_456, 299_999)] == [0, 123_456, 299_999]
 
 
+def test_methods_about_bytes(x, a, same, tmp_path):
+    assert x.tobytes() == a.tobytes()
+    assert x.tobytes("F") == a.tobytes("F")
+    x.tofile(tmp_path / "x")
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "x").reshape(3, 4), a)
+    same(x.flat, a.ravel())
+    x.fill(7)
+    same(x, np.full((3, 4), 7.0))
+    assert x.chunks == ((2, 1), (2, 2))
+    with pytest.raises(ValueError, match="broadcast"):
+        x.fill([1, 2])
+    with ga.config.set(implicit_compute_limit=50), pytest.raises(ImplicitComputeError):
+        x.tobytes()
+
+
+@pytest.mark.parametrize("name", ["strides", "flags", "data", "base", "ctypes", "view", "__array_interface__"])
+def test_attributes_of_memory_say_where_they_are(x, name):
+    assert not hasattr(x, name)
+    with pytest.raises(AttributeError, match=rf"has no memory.*x\.compute\(\)\.{name}"):
+        getattr(x, name)
+
+
 def test_membership_is_one_run(monkeypatch):
     runs = []
     compute = ga.run.compute_nodes

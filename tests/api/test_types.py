@@ -52,6 +52,7 @@ def test_mistakes_are_found() -> None:
     """mypy fails where an ``ignore`` is not needed, so these are errors to it."""
     for mistake in (
         lambda: ga.no_such,  # type: ignore[attr-defined]
+        lambda: ga.ones(3).no_such,  # type: ignore[attr-defined]
         lambda: ga.sin(),  # type: ignore[call-arg]
         lambda: ga.ones(3).sum(axes=0),  # type: ignore[call-arg]
         lambda: ga.ones(3).rechunk(cut=2),  # type: ignore[call-arg]
