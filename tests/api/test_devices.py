@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,9 @@ import gpuarray as ga
 from gpuarray import devices, executors
 from gpuarray.kernels.backends import cupy as backend_module
 from gpuarray.kernels.backends.cupy import CupyBackend
+from gpuarray.plan import direct
+from tests.engine.programs import Program
+from tests.engine.test_random_programs import compare
 from tests.gpu.test_engine import PROGRAMS, data
 from tests.kernels.cupy_standin import CuPy, ndarray
 from tests.kernels.test_cupy_backend import OnHost
@@ -223,3 +227,15 @@ def test_programs_have_the_bits_of_the_cpu(cupy: CuPy, name: str, memory: str) -
         expected = PROGRAMS[name](ga.asarray(x), ga.asarray(y)).compute()
     assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("first", range(0, 60, 20))
+def test_random_programs_equal_numpy(cupy: CuPy, first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "SMALL", 0)
+    for seed in range(first, first + 20):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's own, of what is compared with
+            program = Program(seed)
+            x, expected = program.result
+            with ga.config.set(device="cuda", device_memory=("1 MiB", "64 MiB")[seed % 2], compile="never", threads=1):
+                compare(x.compute(), expected, program.text)
