@@ -142,7 +142,7 @@ def become(command: Sequence[str], settings: Mapping[str, str]) -> int:
     env = {**settings, **os.environ}
     sys.stdout.flush()
     if os.name == "posix":
-        os.execve(command[0], command, env)
+        os.execve(command[0], list(command), env)
     import subprocess
 
     return subprocess.run(command, env=env, check=False).returncode
