@@ -207,6 +207,26 @@ def test_functions(call, x, a, same):
     same(call(ga, x), call(np, a), close=True)
 
 
+@pytest.mark.parametrize("call", FUNCTION_CALLS.values(), ids=FUNCTION_CALLS)
+def test_functions_on_a_device(call, x, a, same):
+    with ga.config.set(device="fake"):
+        same(call(np, x), call(np, a), close=True)
+
+
+def test_protocols_on_a_device(x, a, same):
+    with ga.config.set(device="fake"):
+        same(np.add.reduce(x, axis=None, where=a > 3), np.add.reduce(a, axis=None, where=a > 3))
+        same(np.multiply.accumulate(x, axis=1), np.multiply.accumulate(a, axis=1))
+        same(np.subtract.outer(x, a[0]), np.subtract.outer(a, a[0]))
+        out = ga.zeros((3, 4))
+        np.sqrt(x, out=out, where=a > 4)
+        same(out, np.where(a > 4, np.sqrt(a), 0), close=True)
+        assert (float(x[1, 2]), bool(x[0, 0] == 1), 7 in x, f"{x[2, 3]:.1f}") == (7.0, True, True, "12.0")
+        assert repr(x[0]) == repr(a[0])
+        assert np.from_dlpack(x * 2).tolist() == (a * 2).tolist()
+        same(pickle.loads(pickle.dumps(x + 1)), a + 1)
+
+
 def test_questions_about_arrays(x, a):
     assert np.shape(x) == (3, 4)
     assert np.ndim(x) == 2
