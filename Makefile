@@ -32,6 +32,7 @@ help:
 	@echo "make gpu     run the tests that need a GPU, then its benchmarks, in nine minutes (DRY=1: without a GPU)"
 	@echo "make gpu-sanitize  run the tests of the kernels under compute-sanitizer"
 	@echo "make docker  build the CPU image, docker-cuda the CUDA image       (BASE_IMAGE=...)"
+	@echo "make lock    renew docker/*.lock, what the images have installed (UV=uv)"
 	@echo "make clean   remove everything that was made here"
 
 demo: $(call need,io$(comma)plot)
@@ -90,8 +91,15 @@ docker:
 	docker build --file docker/Dockerfile --tag gpuarray:cpu $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) .
 
 docker-cuda:
-	docker build --file docker/Dockerfile --tag gpuarray:cuda12 --build-arg EXTRAS=io,plot,cluster-cuda12 \
+	docker build --file docker/Dockerfile --tag gpuarray:cuda12 --build-arg LOCK=cuda12.lock \
 		--build-arg BASE_IMAGE=$(or $(BASE_IMAGE),nvidia/cuda:12.9.1-base-ubuntu24.04) .
+
+# Every version and hash, for Python 3.11 and later: https://docs.astral.sh/uv/
+UV ?= uv
+COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade --no-header
+lock:
+	$(COMPILE) pyproject.toml docker/build.in --extra io --extra plot --extra cluster --output-file docker/cpu.lock
+	$(COMPILE) pyproject.toml docker/build.in --extra io --extra plot --extra cluster-cuda12 --output-file docker/cuda12.lock
 
 $(VENV)/bin/python:
 	@python=; for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
