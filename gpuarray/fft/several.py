@@ -9,17 +9,17 @@ from gpuarray import config
 from gpuarray.array import NDArray, asarray
 from gpuarray.elementwise import cast, into
 from gpuarray.fft.arguments import checked_axes, checked_length, checked_norm, real_array
-from gpuarray.fft.passes import Step, result_dtype, run
+from gpuarray.fft.passes import Step, result_dtype, room, run
 
 
 def groups(axes: Sequence[int], lengths: Sequence[int], itemsize: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Axes that are transformed by one task, the last axes first; as many as stay well within a chunk."""
     made: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
-    room = config.get().chunk_bytes // 2
+    most = min(config.get().chunk_bytes // 2, room() // 8)
     size = itemsize
     for axis, n in zip(reversed(axes), reversed(lengths), strict=True):
         size *= n
-        if made and size <= room and axis not in made[-1][0]:
+        if made and size <= most and axis not in made[-1][0]:
             first, second = made[-1]
             made[-1] = ((axis, *first), (n, *second))
         else:

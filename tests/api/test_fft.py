@@ -121,7 +121,7 @@ def test_within_a_limit_that_is_half_of_the_array(tmp_path: Any) -> None:
     with ga.config.set(chunk_bytes="32 KiB", device="fake", device_memory="64 KiB", host_memory="64 MiB"):
         x = ga.from_npy(tmp_path / "x.npy")
         agree(ga.fft.fft2(x), np.fft.fft2(a))
-        agree(ga.fft.fft(x.ravel()), np.fft.fft(a.ravel()))
+        agree(ga.fft.fft(x[:32].ravel()), np.fft.fft(a[:32].ravel()))
         agree(ga.fft.irfft2(ga.fft.rfft2(x.real)), a.real)
 
 
