@@ -63,6 +63,50 @@ def test_ufunc_methods(x, a, same):
     same(np.multiply.outer(2, x), np.multiply.outer(2, a))
 
 
+UFUNCS = sorted({u for u in vars(np).values() if isinstance(u, np.ufunc) and u.signature is None}, key=repr)
+METHODS = {
+    "call": lambda u, v, xp: u(*(v,) * u.nin),
+    "boolean": lambda u, v, xp: u(*(v > 2,) * u.nin),
+    "integer": lambda u, v, xp: u(*(v.astype(int),) * u.nin),
+    "complex": lambda u, v, xp: u(*(v * 1j,) * u.nin),
+    "dtype": lambda u, v, xp: u(*(v,) * u.nin, dtype="f4"),
+    "where": lambda u, v, xp: u(*(v,) * u.nin, where=v > 2, out=xp.zeros(v.shape)),
+    "reduce": lambda u, v, xp: u.reduce(v),
+    "reduce all": lambda u, v, xp: u.reduce(v, axis=None),
+    "reduce axis": lambda u, v, xp: u.reduce(v, axis=1, keepdims=True),
+    "reduce where": lambda u, v, xp: u.reduce(v, axis=-1, initial=2, where=v > 3),
+    "reduce bools": lambda u, v, xp: u.reduce(v > 2),
+    "accumulate": lambda u, v, xp: u.accumulate(v),
+    "accumulate axis": lambda u, v, xp: u.accumulate(v, axis=-1),
+    "outer": lambda u, v, xp: u.outer(v, v[0]),
+    "reduceat": lambda u, v, xp: u.reduceat(v, [0, 1]),
+}
+
+
+@pytest.mark.parametrize("ufunc", UFUNCS, ids=lambda u: u.__name__)
+def test_every_ufunc_and_method_is_numpys_or_refused(ufunc, x, a):
+    """Where NumPy raises, ours raises; where it does not, ours has its values or a TypeError that says what to do."""
+    with np.errstate(all="ignore"):
+        for name, call in METHODS.items():
+            if ufunc.nin != 2 and ("reduce" in name or name in ("accumulate", "accumulate axis", "outer")):
+                continue
+            try:
+                theirs = call(ufunc, a, np)
+            except (TypeError, ValueError):
+                with pytest.raises((TypeError, ValueError)):
+                    call(ufunc, x, ga)
+                continue
+            try:
+                mine = call(ufunc, x, ga)
+            except TypeError as error:
+                words = str(error)
+                assert f"numpy.{ufunc.__name__}" in words or "cast with astype" in words, name  # noqa: PT017
+                continue
+            for m, t in zip(*(v if isinstance(v, tuple) else (v,) for v in (mine, theirs)), strict=True):
+                assert (m.shape, m.dtype) == (t.shape, t.dtype), name
+                np.testing.assert_allclose(m.compute(), t, rtol=1e-6 if t.dtype == "f4" else 1e-13, err_msg=name)
+
+
 def test_out_of_ufuncs(x, a, same):
     out = ga.zeros((3, 4))
     assert np.add(x, 1, out=out) is out
