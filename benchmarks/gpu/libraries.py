@@ -100,7 +100,7 @@ class Ours(OnGPU):
     def random(self, shape: tuple[int, ...], dtype: str, seed: int) -> Any:
         if self._cupy is None:
             return super().random(shape, dtype, seed)
-        return self.ga.asarray(self._cupy.random.default_rng(seed).random(shape, dtype=dtype))
+        return self.ga.asarray(self._cupy.random.default_rng(seed).random(shape, dtype=np.dtype(dtype)))
 
     def host(self, value: Any) -> np.ndarray[Any, Any]:
         found: np.ndarray[Any, Any] = value.compute() if isinstance(value, self.ga.NDArray) else np.asarray(value)
@@ -133,7 +133,7 @@ class CuPy(OnGPU):
         return self.cupy.asarray(host)
 
     def random(self, shape: tuple[int, ...], dtype: str, seed: int) -> Any:
-        return self.cupy.random.default_rng(seed).random(shape, dtype=dtype)
+        return self.cupy.random.default_rng(seed).random(shape, dtype=np.dtype(dtype))
 
     def host(self, value: Any) -> np.ndarray[Any, Any]:
         found: np.ndarray[Any, Any] = self.cupy.asnumpy(value)
