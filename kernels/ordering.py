@@ -45,19 +45,27 @@ def _kind(xp: Any, kind: str | None) -> str | None:
     return kind if kind is None or getattr(xp, "__name__", "numpy") != "cupy" else "stable"
 
 
+def sort_in_place(xp: Any, array: Any, axis: int) -> None:
+    """Sort an array where it is; CuPy does so with contiguous ones only."""
+    if array.flags.c_contiguous:
+        array.sort(axis=axis)
+    else:
+        array[...] = xp.sort(array, axis=axis)
+
+
 def merge(xp: Any, array: Any, axis: int, seam: int) -> None:
     """Sort two sorted parts, of which the second begins at `seam`, where they are: only what overlaps is sorted."""
     n = array.shape[axis]
     if not 0 < seam < n:
         return
     if array.size != n or array.dtype.kind not in SEAMS:
-        array.sort(axis=axis)
+        sort_in_place(xp, array, axis)
         return
     flat = array[tuple(slice(None) if a == axis else 0 for a in range(array.ndim))]
     lo = int(xp.searchsorted(flat[:seam], flat[seam : seam + 1], side="right")[0])
     hi = seam + int(xp.searchsorted(flat[seam:], flat[seam - 1 : seam], side="left")[0])
     if lo < hi:
-        flat[lo:hi].sort()
+        sort_in_place(xp, flat[lo:hi], 0)
 
 
 def sort_pair(xp: Any, values: Any, positions: Any, axis: int) -> tuple[Any, Any]:

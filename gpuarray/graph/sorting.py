@@ -186,7 +186,7 @@ class Runs(Node):
             if self.seams:
                 ordering.merge(xp, values, self.axis, -lo % self.seams)
             else:
-                values.sort(axis=self.axis)
+                ordering.sort_in_place(xp, values, self.axis)
             return values
         if several:
             return ordering.sort_pair(xp, values, given[1][tuple(at)], self.axis)

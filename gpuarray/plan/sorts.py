@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gpuarray.cluster.sizes import format_bytes
-from gpuarray.graph.grid import Chunks, Lengths
+from gpuarray.graph.grid import Chunks, Lengths, size_of
 from gpuarray.graph.leaves import Source
 from gpuarray.graph.node import Node, from_line_of, rewrite, toposort
 from gpuarray.graph.select import Select
@@ -20,7 +20,7 @@ from gpuarray.graph.stencil import Part
 from gpuarray.kernels.errors import MemoryLimitError
 from gpuarray.plan.block import expand, needs
 from gpuarray.plan.selections import selection
-from gpuarray.plan.tiling import Budget
+from gpuarray.plan.tiling import LONG, Budget
 
 COPIES = 3.2
 """Runs that a task of a columnsort holds at once: the pieces of one, these put together and sorted, and its pieces; and
@@ -46,10 +46,12 @@ def split(roots: Sequence[Node], budget: Budget) -> tuple[Node, ...]:
 
 
 def too_long(node: Node, budget: Budget) -> bool:
-    """Whether the smallest task of a node, a row, takes more than its share of the memory."""
+    """Whether the smallest task of a node, a row, takes more than its share of the memory, or is long to wait for."""
     if not math.prod(node.shape):
         return False
     row = tuple(range(n if a in node.whole else 1) for a, n in enumerate(node.shape))
+    if size_of(row) > LONG:
+        return True
     values = [(node, row), *zip(node.inputs, node.regions(row), strict=True)]
     held = sum(n.nbytes(r) for n, r in values) + node.workspace(row)
     return held > budget.soft and needs(expand([(node, row)])).total > budget.soft

@@ -250,7 +250,7 @@ def test_polynomials(cut, same):
         same(getattr(ga, name)(*args), getattr(np, name)(*args))
 
 
-@pytest.mark.parametrize("how", CUTS)
+@pytest.mark.parametrize("how", ["whole", "odd"])
 @pytest.mark.parametrize("dtype", ["i8", "u1", "f8", "D"])
 def test_computed_padding(dtype, how, cut, same):
     a = (MATRIX + 5).astype(dtype)
