@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpuarray.array import NDArray, install
-from gpuarray.elementwise import into
+from gpuarray.elementwise import apply, into
 
 REDUCTIONS = {
     "add": "sum",
@@ -100,7 +100,16 @@ def _reduce(name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Calla
             del kwargs[argument]
     if kwargs.get("initial") is np._NoValue:
         del kwargs["initial"]
-    return ours("numpy", REDUCTIONS[name])
+    function = ours("numpy", REDUCTIONS[name])
+    if name not in ("logical_and", "logical_or") or "initial" not in kwargs or function is None:
+        return function
+    first = kwargs.pop("initial")
+
+    def started(*args: Any, out: Any = None, **rest: Any) -> NDArray:
+        """`all` and `any` begin with nothing else; the value given counts as one element more."""
+        return into(out, apply(name, function(*args, **rest), first))
+
+    return started
 
 
 def array_function(

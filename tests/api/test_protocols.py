@@ -57,6 +57,12 @@ def test_ufunc_methods(x, a, same):
     same(np.multiply.reduce(x, axis=(0, 1)), np.multiply.reduce(a, axis=(0, 1)))
     same(np.logical_and.reduce(x), np.logical_and.reduce(a))
     same(np.add.reduce(x, dtype="f4", initial=3), np.add.reduce(a, dtype="f4", initial=3))
+    for first in (True, 0, 2.5):
+        same(np.logical_or.reduce(x, initial=first), np.logical_or.reduce(a, initial=first))
+        same(np.logical_and.reduce(x, axis=1, initial=first), np.logical_and.reduce(a, axis=1, initial=first))
+    out = ga.zeros(4, dtype=bool)
+    assert np.logical_or.reduce(x > 11, initial=False, where=a < 12, out=out) is out
+    same(out, np.zeros(4, bool))
     same(np.add.accumulate(x), np.add.accumulate(a))
     same(np.multiply.accumulate(x, axis=1), np.multiply.accumulate(a, axis=1))
     same(np.subtract.outer(x, a[0]), np.subtract.outer(a, a[0]))
