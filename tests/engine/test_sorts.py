@@ -148,3 +148,16 @@ def test_a_task_is_pickled() -> None:
     plan = build([x.node], [ArraySink(result)], 512 * KIB, 1, lambda p, n: False, host=2**40)
     Serial(Fake(), through_pickle=True).run(plan)
     np.testing.assert_array_equal(result, np.sort(a))
+
+
+def test_a_file_is_sorted_within_the_limit(tmp_path: Any) -> None:
+    from gpuarray.executors import current
+
+    a = np.random.default_rng(6).standard_normal(600_000)
+    np.save(tmp_path / "x.npy", a)
+    limit = 3 * MIB
+    with ga.config.set(host_memory=limit, device="cpu", threads=2, spill_directory=str(tmp_path)):
+        ga.sort(ga.from_npy(tmp_path / "x.npy", chunks=20_000)).to_npy(tmp_path / "y.npy")
+        assert 0 < current().executor.memory.states()[0].peak <= limit
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), np.sort(a))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.npy", "y.npy"]
