@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
-import json
-import numbers
 import os
-import re
 import weakref
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from gpuarray.cluster import active
+from gpuarray.cluster.arguments import (
+    LOOPBACK,
+    checked_address,
+    checked_device,
+    dashboard_address,
+    read_scheduler_file,
+    seconds,
+    whole,
+)
 from gpuarray.cluster.host import available_memory, available_threads
+from gpuarray.cluster.orders import HOST_FRACTION, Limits
+from gpuarray.cluster.security import connection_security, local_security
 from gpuarray.cluster.sizes import format_bytes, parse_bytes
-from gpuarray.cluster.worker import HOST_FRACTION, Limits
 from gpuarray.kernels.errors import ClusterError, ConfigError
-
-LOOPBACK = "127.0.0.1"
-_DEVICE = r"auto|cpu|fake|cuda"
 
 
 class Cluster:
@@ -258,129 +260,6 @@ def import_distributed() -> None:
         raise ClusterError(
             f"a cluster needs dask.distributed, which cannot be imported ({error}); install 'gpuarray-engine[cluster]'"
         ) from error
-
-
-# Arguments
-
-
-def whole(value: object, name: str, least: int) -> int:
-    """A whole number of at least `least`, or ConfigError."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise ConfigError(f"{name}={value!r} must be a whole number of {least} or more")
-    return int(value)
-
-
-def seconds(value: object, name: str) -> float:
-    """A time, or ConfigError."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < float(value) < 1e7:
-        raise ConfigError(f"{name}={value!r} must be a positive number of seconds")
-    return float(value)
-
-
-def checked_device(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(_DEVICE, value):
-        raise ConfigError(f'device={value!r} is no device of workers; write "auto", "cpu" or "cuda" (one GPU for each)')
-    return value
-
-
-def checked_address(value: object) -> str:
-    """A scheduler's address with its protocol, or ConfigError."""
-    pattern = r"(?:(tcp|tls|ucx|ucxx|ws|wss|inproc)://)?[\w.\-\[\]:%/]+"
-    if not isinstance(value, str) or not re.fullmatch(pattern, value):
-        raise ConfigError(
-            f"{value!r} is no address of a scheduler, no Client and no cluster of dask's; an address looks like "
-            '"tls://10.0.0.5:8786" or "127.0.0.1:8786"'
-        )
-    if "://" not in value:
-        value = f"tcp://{value}"
-    if not value.startswith("inproc") and not re.search(r":[0-9]{1,5}$", value):
-        raise ConfigError(f"the address {value!r} has no port; write one, such as {value}:8786")
-    return value
-
-
-def read_scheduler_file(path: Any) -> str:
-    """The address in a scheduler file."""
-    try:
-        found = json.loads(Path(path).read_text())
-        address = found["address"]
-    except FileNotFoundError:
-        raise ClusterError(f"there is no scheduler file {path}; is the scheduler running?") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ClusterError(f"{path} is no scheduler file ({type(error).__name__}: {error})") from error
-    return checked_address(address)
-
-
-def dashboard_address(dashboard: bool | str) -> str:
-    """Where the dashboard listens: dask's own default is every interface."""
-    if dashboard is False:  # dask's scheduler serves its health over HTTP in any case
-        return f"{LOOPBACK}:0"
-    if dashboard is True:
-        return f"{LOOPBACK}:8787"
-    return f"{LOOPBACK}{dashboard}" if dashboard.startswith(":") else dashboard
-
-
-# Security
-
-
-def on_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address.
-
-    >>> on_loopback("127.0.0.1"), on_loopback("localhost"), on_loopback("0.0.0.0"), on_loopback("10.0.0.5")
-    (True, True, False, False)
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def local_security(security: Any, host: str) -> Any:
-    """What workers that are started here talk with."""
-    if security == "auto":
-        return None if on_loopback(host) else temporary()
-    return None if security is False else security
-
-
-def temporary() -> Any:
-    """Credentials that exist only in memory."""
-    from distributed import Security
-
-    try:
-        return Security.temporary()
-    except ImportError as error:
-        raise ConfigError(
-            f"TLS with temporary credentials needs the package cryptography ({error}): install it, pass security= with "
-            "credentials of your own, or security=False on a network that you trust"
-        ) from error
-
-
-def connection_security(security: Any, address: str) -> Any:
-    """What to connect to a scheduler with. Raises ConfigError for one beyond this machine that is not encrypted."""
-    protocol, _, rest = address.partition("://")
-    host = rest.rsplit(":", 1)[0]
-    if security is False:
-        return None
-    if security != "auto":
-        return security
-    if protocol in ("tcp", "ws", "ucx", "ucxx") and not on_loopback(host):
-        raise ConfigError(
-            f"{address} is not encrypted, and whoever reads along or gets in between can run code on the workers. Use "
-            "tls:// with security=distributed.Security(...), or pass security=False on a network that you trust"
-        )
-    if protocol in ("tls", "wss"):
-        from distributed import Security
-
-        found = Security()  # from dask's configuration
-        if not found.tls_ca_file:
-            raise ConfigError(
-                f"{address} needs credentials: pass security=distributed.Security(tls_ca_file=..., "
-                "tls_client_cert=..., tls_client_key=..., require_encryption=True), or set distributed.comm.tls in "
-                "dask's configuration"
-            )
-        return found
-    return None
 
 
 # GPUs

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpuarray.cluster.clusters import LOOPBACK, checked_address, gpu_count, on_loopback, whole
+from gpuarray.cluster.arguments import LOOPBACK, checked_address, whole
+from gpuarray.cluster.clusters import gpu_count
+from gpuarray.cluster.security import on_loopback
 from gpuarray.kernels.errors import ConfigError
 
 OURS = {

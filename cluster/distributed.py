@@ -12,20 +12,18 @@ import queue
 import time
 import uuid
 import weakref
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from gpuarray.cluster.events import Events, RunDone, RunFailed, RunStarted, Subscriber, TaskDone, TaskStarted, monotonic
+from gpuarray.cluster.kept import ClusterKept, checksum
 from gpuarray.cluster.link import Link, LostWorker
+from gpuarray.cluster.orders import Item, Limits, Order, Unfinished
 from gpuarray.cluster.schedule import Job, Record, Schedule, describe
 from gpuarray.cluster.shipping import dumps
 from gpuarray.cluster.sizes import format_bytes
 from gpuarray.cluster.task import Chunk, Key, Plan
-from gpuarray.cluster.worker import Item, Limits, Order, Unfinished
 from gpuarray.kernels.errors import ClusterError, TaskError
 
 LOOK = 0.5
@@ -156,7 +154,7 @@ class DistributedExecutor:
             self._tell(RunDone(monotonic(), number, monotonic() - start))
         if not plan.kept:
             record.held = False
-            self._forget(record.name)
+            self.forget(record.name)
             return {}
         return ClusterKept(self, record)
 
@@ -187,7 +185,7 @@ class DistributedExecutor:
             {stage.number: stage for stage in plan.stages},
         )
         # its own chunks go when it does; those it reads are of records that it refers to
-        weakref.finalize(record, self._forget, record.name)
+        weakref.finalize(record, self.forget, record.name)
         self._records.add(record)
         return record
 
@@ -200,9 +198,9 @@ class DistributedExecutor:
             futures = [sent.future for sent in hand.sent.values()]
             hand.sent.clear()
             self.link.cancel(futures)
-        self._forget(record.name)
+        self.forget(record.name)
 
-    def _forget(self, name: str) -> None:
+    def forget(self, name: str) -> None:
         """Have all workers forget a run. Safe in a finalizer."""
         self.link.tell_later("close", runs=[name])
 
@@ -420,60 +418,6 @@ class _Nameless:
 
 
 _NAMELESS = _Nameless()
-
-
-class ClusterKept(Mapping[Key, Chunk]):
-    """The chunks that outlive a run, held by the workers until this mapping is gone."""
-
-    def __init__(self, executor: DistributedExecutor, record: Record) -> None:
-        self.executor, self.record = executor, record
-        self._keys = dict.fromkeys(sorted(record.kept))
-        weakref.finalize(self, _let_go, record, executor)
-
-    def __getitem__(self, key: Key) -> Chunk:
-        if key not in self._keys:
-            raise KeyError(key)
-        record, link = self.record, self.executor.link
-        for _ in range(1 + self.executor.retries):
-            link.check()
-            self.executor.restore(record, [key])
-            try:
-                reply = link.ask(record.places[key], "part", run=record.name, key=key, box=None)
-            except OSError:
-                reply = {"status": "gone"}
-            if reply["status"] == "OK":
-                return tuple(map(np.asarray, reply["arrays"]))
-            record.places.pop(key, None)
-        raise ClusterError(f"chunk {key} was lost as often as it was made again; look into the workers' logs")
-
-    on_host = __getitem__
-
-    def chunk(self, number: int) -> Chunk:
-        """As a stage that is given to a plan: the executor knows where the chunks are."""
-        raise TaskError("internal error: chunks on workers were asked of the client")
-
-    def __iter__(self) -> Iterator[Key]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-
-def _let_go(record: Record, executor: DistributedExecutor) -> None:
-    """Nobody refers to what a run kept. What was made from it may need to be made again: the plan is still known."""
-    record.held = False
-    record.places.clear()
-    record.sizes.clear()
-    record.opened.clear()
-    executor._forget(record.name)
-
-
-def checksum(chunk: Chunk) -> int:
-    """Tells whether arrays have changed."""
-    digest = 0
-    for array in chunk:
-        digest = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, digest)
-    return digest
 
 
 def _plain(label: str) -> str:

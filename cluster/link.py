@@ -12,10 +12,11 @@ from typing import Any
 from distributed import Client
 from distributed.protocol import to_serialize
 
+from gpuarray.cluster.orders import Limits, Order
 from gpuarray.cluster.plugin import StorePlugin
 from gpuarray.cluster.schedule import Record
 from gpuarray.cluster.task import Key
-from gpuarray.cluster.worker import Limits, Order, perform
+from gpuarray.cluster.worker import perform
 from gpuarray.kernels.errors import ClusterError
 
 logger = logging.getLogger("gpuarray")

@@ -13,6 +13,7 @@ from distributed.protocol import to_serialize
 from distributed.utils import sync
 
 from gpuarray.cluster import worker as workers
+from gpuarray.cluster.orders import Limits
 from gpuarray.cluster.task import Chunk, Key, Part
 
 logger = logging.getLogger("gpuarray")
@@ -33,7 +34,7 @@ class StorePlugin(WorkerPlugin):
 
     idempotent = True
 
-    def __init__(self, name: str, limits: workers.Limits, timeout: float) -> None:
+    def __init__(self, name: str, limits: Limits, timeout: float) -> None:
         self.name, self.limits, self.timeout = name, limits, timeout
         self.store: Any = None
 

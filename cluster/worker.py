@@ -8,61 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gpuarray.cluster.allocator import return_freed_memory
 from gpuarray.cluster.events import Events, Moved
+from gpuarray.cluster.feeding import Cache, Fed, Stages, WorkerRunning
 from gpuarray.cluster.host import available_memory, available_threads
-from gpuarray.cluster.ledger import Ticket
 from gpuarray.cluster.memory import MemoryManager
-from gpuarray.cluster.running import Cancelled, Running, check_outputs
-from gpuarray.cluster.shipping import Returned, loads
-from gpuarray.cluster.slabs import cut, placed
-from gpuarray.cluster.task import Chunk, Given, Key, Part, Portable, Result, StageInfo, Task, Write
+from gpuarray.cluster.orders import HOST_FRACTION, Item, Limits, Order, Unfinished
+from gpuarray.cluster.running import Cancelled, Running
+from gpuarray.cluster.shipping import loads
+from gpuarray.cluster.slabs import cut
+from gpuarray.cluster.task import Chunk, Key, Part, Portable
 from gpuarray.cluster.window import Node
 from gpuarray.kernels.errors import ClusterError
 
-HOST_FRACTION = 0.6
-"""Of a worker's share of the memory, the part that chunks and tasks may take where no limit is given."""
 CACHE_FRACTION, CACHE_MOST = 1 / 32, 64 << 20
 """Of the limit, the part that copies of other workers' small chunks may take; and the most of it."""
-
-
-class Unfinished(Exception):
-    """An order was not carried out to its end: some chunks are not where the client thought they were.
-
-    Its arguments are how many tasks were done, the runs that this worker does not know, and the chunks that it could
-    not get as (run, key) pairs.
-    """
-
-    def __init__(self, done: int, unknown: tuple[str, ...], lost: tuple[tuple[str, Key], ...]) -> None:
-        super().__init__(done, unknown, lost)
-        self.done, self.unknown, self.lost = done, unknown, lost
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One task of an order."""
-
-    run: str
-    task: Key
-    sources: Mapping[Key, tuple[str, str, bool]]
-    """For each input: the run that made it, the worker that has it, and whether other tasks read it too."""
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Tasks for one worker, one after the other."""
-
-    store: str
-    items: tuple[Item, ...]
-    drops: tuple[tuple[str, Key], ...] = ()
-    """Chunks that nobody needs any more."""
 
 
 def perform(order: Order) -> None:
@@ -83,17 +49,6 @@ class Run:
     held: set[Key] = field(default_factory=set)
     results: dict[Key, list[tuple[int, tuple[range, ...], Key]]] = field(default_factory=dict)
     """By task, what it hands to sinks of the client: sink, region, and the key under which the array is held."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How a store is set up. None: worked out on the worker."""
-
-    device: str = "auto"
-    device_memory: int | None = None
-    host_memory: int | None = None
-    spill_directory: str | None = None
-    cache_directory: str | None = None
 
 
 class Store:
@@ -314,131 +269,6 @@ class Gone(Exception):
     def __init__(self, lost: tuple[tuple[str, Key], ...]) -> None:
         super().__init__(lost)
         self.lost = lost
-
-
-class Cache:
-    """Copies of other workers' small chunks that several tasks read; the one used longest ago goes first."""
-
-    def __init__(self, most: int) -> None:
-        self.most = max(1, most)
-        self._held: OrderedDict[Any, tuple[Chunk, int]] = OrderedDict()
-        self._nbytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, key: Any) -> Chunk | None:
-        with self._lock:
-            if key not in self._held:
-                return None
-            self._held.move_to_end(key)
-            return self._held[key][0]
-
-    def put(self, key: Any, chunk: Chunk, nbytes: int) -> None:
-        if nbytes > self.most // 4:
-            return
-        with self._lock:
-            if key in self._held:
-                return
-            self._held[key] = chunk, nbytes
-            self._nbytes += nbytes
-            while self._nbytes > self.most:
-                _, (_, less) = self._held.popitem(last=False)
-                self._nbytes -= less
-
-
-class Stages:
-    """What a `Running` asks of a plan, on a worker: who reads what, the client knows."""
-
-    def __init__(self, stages: tuple[StageInfo, ...]) -> None:
-        self.stages = stages
-        self.kept: tuple[Key, ...] = ()
-        self.given: Mapping[int, Given] = {}
-        self.reserved_nbytes = 0
-
-    def tasks(self) -> Iterator[Task]:
-        return iter(())
-
-    def readers(self, key: Key) -> int:
-        return 1
-
-    def portable(self) -> Portable:
-        raise NotImplementedError
-
-
-class WorkerRunning(Running):
-    """A run on a worker. A task that is done again keeps what is there of its chunks: it has the same bits."""
-
-    def _keep(self, task: Task, result: Result, ticket: Ticket, loaded: Any) -> None:
-        there = {key for key, _ in task.outputs if self.memory.holds(self.number, key)}
-        if there:
-            task = replace(task, outputs=tuple(out for out in task.outputs if out[0] not in there))
-            result = Result({k: v for k, v in result.kept.items() if k not in there}, result.writes)
-        super()._keep(task, result, ticket, loaded)
-
-
-class Fed:
-    """A task's work, given its inputs from here and from other workers under the names that it knows."""
-
-    def __init__(
-        self,
-        store: Store,
-        run: Run,
-        task: Task,
-        names: Mapping[Key, Key],
-        elsewhere: Mapping[Key, tuple[str, str, bool, Part]],
-        item: Item,
-    ) -> None:
-        self._store, self._run, self._task, self._names, self._elsewhere = store, run, task, names, elsewhere
-        self._item = item
-        self.ticket: Ticket | None = None
-
-    def load(self) -> Any:
-        slabs = self._store.fetch(self._elsewhere) if self._elsewhere else {}
-        return _Loaded(slabs, self._task.work.load())
-
-    def run(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> Result:
-        known = {key: chunks[name] for key, name in self._names.items()}
-        for key, arrays in loaded.slabs.items():
-            known[key] = placed(tuple(map(backend.from_host, arrays)), self._elsewhere[key][3].box)
-        result = self._task.work.run(backend, loaded.inner, known)
-        check_outputs(self._task, result, backend)  # by the names that the plan knows
-        number = self._run.number
-        return Result({(number, *key): chunk for key, chunk in result.kept.items()}, result.writes)
-
-    def store(self, backend: Any, result: Result) -> None:
-        back = [w for w in result.writes if isinstance(w.sink, Returned)]
-        self._task.work.store(backend, Result({}, tuple(w for w in result.writes if w not in back)))
-        if back:
-            self._send_back(back)
-
-    def _send_back(self, writes: list[Write]) -> None:
-        """Hold what goes to sinks of the client until it asks."""
-        store, run = self._store, self._run
-        stage, number = self._task.key
-        found: list[tuple[int, tuple[range, ...], Key]] = []
-        for n, write in enumerate(writes):
-            key = (stage, -1 - n, number)
-            store._drop(run, key)  # of an earlier try
-            nbytes = store.backend.nbytes(write.array)
-            ticket = self.ticket
-            assert ticket is not None  # the task is under way
-            if ticket.reserved.get(0, 0) >= nbytes:
-                store.memory.put(store._number, (run.number, *key), (write.array,), ticket)
-            else:  # more than the plan has counted: it must not wait for itself
-                own = store.memory.admit(store._number, (), work=nbytes, overdraw=True)
-                assert own is not None  # nothing cancels it
-                try:
-                    store.memory.put(store._number, (run.number, *key), (write.array,), own)
-                finally:
-                    store.memory.release(own)
-            run.held.add(key)
-            found.append((write.sink.number, write.region, key))
-        run.results[self._task.key] = found
-
-
-@dataclass(slots=True)
-class _Loaded:
-    slabs: dict[Key, Chunk]
-    inner: Any
 
 
 def backend_for(device: str, memory: int | None) -> Any:

@@ -66,8 +66,8 @@ def here_only(reader: Reader) -> bool:
 def cut(shape: Shape, dtype: np.dtype[Any], size: int) -> Chunks:
     """Slabs of rows of about `size` bytes, or of planes where a row is larger.
 
-    >>> cut((100, 1000), np.dtype(np.int64), 80_000)
-    ((10, 10, 10, 10, 10, 10, 10, 10, 10, 10), (1000,))
+    >>> cut((100, 1000), np.dtype(np.int64), 200_000)
+    ((25, 25, 25, 25), (1000,))
     >>> count(cut((2, 3, 1000), np.dtype(np.int8), 500))
     12
     """
