@@ -48,16 +48,23 @@ ROWS = 512
 """Rows that are updated at once: few enough that what products leave in between is small."""
 
 
-def take_off(xp: Any, x: Any, *before: Any) -> Any:
-    """``x`` less the products of some columns of a factor and their first rows."""
-    made = xp.empty(x.shape, x.dtype)
-    tops = [adjoint(b[: x.shape[1]]) for b in before]
-    step = max(4, min(ROWS, x.shape[0] // 8))
-    for lo in range(0, x.shape[0], step):
-        rows = slice(lo, lo + step)
-        made[rows] = x[rows]
-        for b, top in zip(before, tops, strict=True):
-            made[rows] -= b[rows] @ top
+def rows_at_once(rows: int) -> int:
+    return max(4, min(ROWS, rows // 8))
+
+
+def take_off(xp: Any, x: Any, *pieces: Any, counts: tuple[int, ...]) -> Any:
+    """``x`` less the products of some columns of a factor and their first rows. Each of the columns comes in runs of
+    rows, so many as `counts` says."""
+    made = xp.array(x)
+    step, given = rows_at_once(x.shape[0]), iter(pieces)
+    for count in counts:
+        runs = [next(given) for _ in range(count)]
+        top, start = adjoint(runs[0][: x.shape[1]]), 0
+        for run in runs:
+            for lo in range(0, run.shape[0], step):
+                part = run[lo : lo + step]
+                made[start : start + part.shape[0]] -= part @ top
+                start += part.shape[0]
     return made
 
 

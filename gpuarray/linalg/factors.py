@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,14 +115,14 @@ TOGETHER = 3
 def cholesky_by_blocks(a: Node) -> Node:
     """Left-looking: block column j is the matrix's, less what the block columns before it make, solved."""
     n, dtype = a.shape[0], a.dtype
-    width = panel_width(n, dtype.itemsize, 8)
+    width = panel_width(n, dtype.itemsize, 6)
     cuts = Lengths.regular(n, width)
     columns: list[Node] = []
     below: list[Node] = []  # what is below the diagonal block of each column
     for j in range(len(cuts)):
         span = cuts.span(j)
         x = block(a, range(span.start, n), span)
-        before = [sliced(b, 0, range(b.shape[0] - x.shape[0], b.shape[0])) for b in below]
+        before = [runs(b, b.shape[0] - x.shape[0]) for b in below]
         for k in range(0, len(before), TOGETHER):
             x = updated(x, before[k : k + TOGETHER])
         w, rest = len(span), n - span.stop
@@ -138,12 +139,23 @@ def cholesky_by_blocks(a: Node) -> Node:
     return end_to_end(1, columns)
 
 
-def updated(x: Node, before: Sequence[Node]) -> Node:
+def runs(b: Node, start: int) -> list[Node]:
+    """The rows of a block column from one on, chunk by chunk: none need be copied to lie together."""
+    edges = [start, *(e for e in b.chunks[0].edges() if e > start)]
+    return [sliced(b, 0, range(lo, hi)) for lo, hi in itertools.pairwise(edges)]
+
+
+def updated(x: Node, before: Sequence[Sequence[Node]]) -> Node:
     """Rows and columns of a matrix less what some block columns of its factor make of them."""
-    traits = Traits("cholesky", (0, 1), alone=True, scratch=0.2, cost=2.0 * len(before) * x.shape[1], remedy=REMEDY)
+    (m, w), k = x.shape, len(before)
+    rows = blocks.rows_at_once(m) + (k * w if x.dtype.kind == "c" else 0)  # of products, and of conjugated first rows
+    scratch = 0.02 + rows / (m * (2 + k))
+    traits = Traits("cholesky", (0, 1), alone=True, scratch=scratch, cost=2.0 * k * w, remedy=REMEDY)
     cut = tuple(Lengths.regular(n, n) for n in x.shape)
-    along = ((None, None),) * (1 + len(before))
-    made: Node = Routine(blocks.take_off, (), x.dtype, cut, along, traits, x, *before)
+    pieces = [r for column in before for r in column]
+    along = ((None, None),) * (1 + len(pieces))
+    keywords = (("counts", tuple(map(len, before))),)
+    made: Node = Routine(blocks.take_off, keywords, x.dtype, cut, along, traits, x, *pieces)
     return made
 
 

@@ -78,6 +78,36 @@ class Counts(Continuous):
         )
         return self._tried("hypergeometric", size, chunks, ngood, nbad, nsample, dtype=INT64)
 
+    def multivariate_hypergeometric(
+        self, colors: Any, nsample: Any, size: Any = None, method: str = "marginals", *, chunks: Chunks = "auto"
+    ) -> NDArray:
+        """How many of each colour among `nsample` taken from a collection; the last axis is the colours'.
+
+        >>> import gpuarray as ga
+        >>> ga.random.default_rng(0).multivariate_hypergeometric([5, 3, 8], 6, size=3).sum(axis=1).compute()
+        array([6, 6, 6])
+
+        `colors` is a vector in memory; `method` changes nothing.
+        """
+        numbers = np.asarray(colors)
+        if numbers.ndim != 1 or not numbers.size or numbers.dtype.kind not in "iu":
+            raise ValueError(f"colors={colors} must be a vector of integers, with elements")
+        if method not in ("count", "marginals"):
+            raise ValueError(f'method={method!r} must be "count" or "marginals"')
+        not_negative("colors", numbers)
+        bounded("nsample", nsample, lambda v: (v >= 0) & (v <= numbers.sum()), f"between 0 and {numbers.sum()}")
+        from gpuarray.joining import stack
+
+        shape = result_shape(size)
+        left: Any = int(nsample)
+        found: list[NDArray] = []
+        for k, n in enumerate(numbers[:-1]):
+            rest = int(numbers[k + 1 :].sum())
+            found.append(self._tried("hypergeometric", shape, chunks, int(n), rest, left, dtype=INT64))
+            left = apply("subtract", left, found[-1])
+        last = apply("add", left, np.zeros(shape, np.int64))
+        return stack([*found, last.astype(INT64)], -1)
+
     def logseries(self, p: Any, size: Any = None, *, chunks: Chunks = "auto") -> NDArray:
         """Logarithmic series distribution.
 
