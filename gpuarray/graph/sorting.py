@@ -153,7 +153,7 @@ class Runs(Node):
 
     def workspace(self, out: Region) -> int:
         if not self.paired:
-            return nbytes(out, self.dtype) if self.width else _SEAMS
+            return _SEAMS
         return nbytes(out, self.dtype) + 6 * nbytes(out, POSITION)
 
     def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
@@ -178,12 +178,14 @@ class Runs(Node):
         at: list[Any] = [slice(None)] * len(out)
         at[self.axis] = slice(lo - start, hi - start)
         several = isinstance(given, tuple)
-        values = (given[0] if several else given)[tuple(at)]
+        values = given[0] if several else given
+        values = values if values.shape[self.axis] == hi - lo else values[tuple(at)]
         missing = self.width - (hi - lo) if self.width else 0
         if not self.paired:
             if self.width:
-                return self._padded(backend, ordering.sort(xp, values, self.axis, None), missing, self.dtype)
-            if self.seams:
+                values = self._padded(backend, values, missing, self.dtype)
+                ordering.sort_in_place(xp, values, self.axis)
+            elif self.seams:
                 ordering.merge(xp, values, self.axis, -lo % self.seams)
             else:
                 ordering.sort_in_place(xp, values, self.axis)
@@ -193,21 +195,20 @@ class Runs(Node):
         order = ordering.argsort(xp, values, self.axis, "stable")
         values = xp.take_along_axis(values, order, self.axis)
         order += lo
-        return (
-            self._padded(backend, values, missing, self.dtype),
-            self._padded(backend, order, missing, POSITION),
-        )
+        if not missing:
+            return values, order
+        return self._padded(backend, values, missing, self.dtype), self._padded(backend, order, missing, POSITION)
 
     def _padded(self, backend: Any, array: Any, missing: int, dtype: np.dtype[Any]) -> Any:
-        if not missing:
-            return array
+        """A copy with what is sorted last behind it."""
         n = array.shape[self.axis]
         result = backend.empty(along(array.shape, self.axis, n + missing), dtype)
         at: list[Any] = [slice(None)] * array.ndim
         at[self.axis] = slice(0, n)
         result[tuple(at)] = array
-        at[self.axis] = slice(n, None)
-        result[tuple(at)] = ordering.last(dtype)
+        if missing:
+            at[self.axis] = slice(n, None)
+            result[tuple(at)] = ordering.last(dtype)
         return result
 
 
