@@ -113,11 +113,13 @@ def tile(nodes: Sequence[Node], hint: Chunks, units: Sequence[Chunks], budget: B
     """
     refusals.check_states(nodes, budget.hard)
     if any(cut_by_itself(n) for n in nodes):
-        grid = hint
-    else:
-        grid = Tiling(nodes, units, budget).choose(hint)
-        check_size(nodes, grid, budget)
-    check(nodes, grid, budget)
+        check(nodes, hint, budget)
+        return hint
+    tiling = Tiling(nodes, units, budget)
+    grid = tiling.choose(hint)
+    check_size(nodes, grid, budget)
+    if not tiling.even or tiling.too_large(grid):
+        check(nodes, grid, budget)
     return grid
 
 
@@ -146,6 +148,8 @@ class Tiling:
         self.files = any(isinstance(n, Source) and not n.reader.in_memory for n in order)
         sweeps = [n for n in order if isinstance(n, Sweep)]
         self.swept = bool(sweeps)
+        self.even = not (self.files or sweeps or any(map(is_uneven, order)))
+        """A task needs the more the larger it is, wherever it is."""
         self.whole = {a for n in nodes for a in n.whole}
         self.alone = any(n.alone for n in order)
         self.per_thread = FEWER if any(n.steps > 1 for n in sweeps) else PER_THREAD
@@ -169,7 +173,7 @@ class Tiling:
     def bytes(self, grid: Chunks) -> int:
         """Bytes of the largest of a few tasks; `check` looks at all of them where they may differ."""
         if grid not in self.memo:
-            sample = [largest_task(grid), 0, count(grid) - 1]
+            sample = [largest_task(grid)] if self.even else [largest_task(grid), 0, count(grid) - 1]
             if self.swept:
                 sample.append(middle_task(grid))
             found = (self.needs(region_at(grid, k)) for k in dict.fromkeys(sample))

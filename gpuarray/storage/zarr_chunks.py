@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from gpuarray import recycled
 from gpuarray.errors import StorageError
 from gpuarray.graph.grid import Lengths, Region, as_slices
-from gpuarray import recycled
 from gpuarray.storage.region_io import read_exactly, read_region
 
 Array = np.ndarray[Any, Any]
