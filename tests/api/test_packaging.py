@@ -122,7 +122,9 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path, built: Path) -> N
     names = set(zipfile.ZipFile(wheel).namelist())
     assert names == set(zipfile.ZipFile(direct).namelist())
     package = {name for name in names if ".dist-info/" not in name}
-    assert package == modules() | {"gpuarray/py.typed"}
+    stubs = {f"gpuarray/{path.name}" for path in (ROOT / "gpuarray").glob("*.pyi")}
+    assert stubs
+    assert package == modules() | stubs | {"gpuarray/py.typed"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
