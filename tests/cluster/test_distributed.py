@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*fork:DeprecationWarning",
 )
 
-LIMIT = 96 << 20
+LIMIT = 48 << 20
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_persisted_there_and_used_here(cluster):
 
 def test_only_halos_go_over_the_wire(cluster):
     """The state stays where it is: a visit of 5 steps fetches 5 rows from each side, not chunks."""
-    n, steps, visit = 2000, 15, 5
+    n, steps, visit = 2000, 10, 5
     u = ga.random.default_rng(1).random((n, n), chunks=(250, n)).persist()
     before = sum(s["fetched"] for s in cluster.statistics().values())
     # visits between persists: each reads chunks that the one before has left
@@ -160,11 +160,11 @@ def test_only_halos_go_over_the_wire(cluster):
 
 
 def test_more_than_the_memory_of_the_workers(cluster):
-    x = ga.random.default_rng(0).random((8000, 4000), chunks=(500, 4000))  # 256 MB, and two workers of 96 MiB
+    x = ga.random.default_rng(0).random((4000, 4000), chunks=(250, 4000))  # 128 MB, and two workers of 48 MiB
     y = x.persist()
     held = [s["tiers"] for s in cluster.statistics().values()]
     assert all(tiers["host"]["peak"] <= LIMIT for tiers in held)
-    assert sum(tiers["disk"]["held"] for tiers in held) > 50 << 20
+    assert sum(tiers["disk"]["held"] for tiers in held) > 20 << 20
     got, expected = both(lambda: y.sum(axis=0))
     assert got.tobytes() == expected.tobytes()
 
@@ -341,7 +341,7 @@ def test_tasks_that_compute_themselves(cluster):
 
 def test_two_contexts_share_workers(cluster):
     y = (ga.asarray(DATA, chunks=(100, 300)) * 2).persist()
-    with Cluster(cluster.client, host_memory="64 MiB") as other:
+    with Cluster(cluster.client, host_memory="32 MiB") as other:
         assert active.current() is other
         np.testing.assert_array_equal((y + 1).compute(), DATA * 2 + 1)
         z = (y * 2).persist()
@@ -422,6 +422,19 @@ def test_bad_arguments(name):
 def test_nobody_answers():
     with pytest.raises(ClusterError, match=r"no scheduler answers at tcp://127\.0\.0\.1:1 within 0\.5 s"):
         Cluster("127.0.0.1:1", timeout=0.5)
+
+
+def test_tls(tmp_path):
+    pytest.importorskip("cryptography")
+    from distributed import Security
+
+    security = Security.temporary()
+    with Cluster(n_workers=1, threads_per_worker=1, dashboard=False, security=security, device="cpu") as cluster:
+        assert cluster.executor.link.address.startswith("tls://127.0.0.1:")
+        assert all(worker.startswith("tls://") for worker in cluster.workers)
+        np.testing.assert_array_equal((ga.asarray(DATA, chunks=100) * 2).compute(), DATA * 2)
+        with pytest.raises(ClusterError, match="no scheduler answers"):
+            Cluster(cluster.executor.link.address, security=Security.temporary(), timeout=1)
 
 
 def test_scheduler_files(tmp_path):
