@@ -235,7 +235,8 @@ def test_ssh(monkeypatch, tmp_path):
 
 
 SUBMIT = """#!/bin/sh
-bash "$1" > "$1.log" 2>&1 &
+cp "$1" "$0.$$"  # the script is removed as soon as this returns
+bash "$0.$$" > "$0.$$.log" 2>&1 &
 echo "{word} $!"
 """
 
