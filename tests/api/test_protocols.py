@@ -195,10 +195,10 @@ def dispatched():
                 yield function
 
 
-FUNCTIONS = {f.__module__ + "." + f.__name__: f for f in dispatched()}
+DISPATCHED = {f.__module__ + "." + f.__name__: f for f in dispatched()}
 
 
-@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS.keys())
+@pytest.mark.parametrize("function", DISPATCHED.values(), ids=DISPATCHED.keys())
 def test_numpys_functions_are_ours_or_refused(function, x, monkeypatch):
     """None of them falls back on computing everything."""
     if ga.protocols.ours(function.__module__, function.__name__) is not None:
