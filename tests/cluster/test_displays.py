@@ -13,9 +13,9 @@ import pytest
 from gpuarray.cluster import progress
 from gpuarray.cluster.local import LocalExecutor
 from gpuarray.cluster.progress import ProgressBar, progress_bars
-from gpuarray.cluster.timeline import Timeline
 from gpuarray.cluster.task import Result
 from gpuarray.cluster.testing import ListPlan, mix_plan, task
+from gpuarray.cluster.timeline import Timeline
 
 
 class Terminal(io.StringIO):
