@@ -17,6 +17,8 @@ from gpuarray.kernels.program import Builder
 
 CELL = 2**18
 """Elements along the reduced axes at which a chunk is split: few enough that a task can be small, too."""
+TRIES = 1000
+"""Lengths of cells that are tried for one that divides a chunk."""
 SMALL_CELL = 2**16
 """Elements up to which small chunks are put together: enough that a state is nothing beside its cell."""
 
@@ -74,8 +76,10 @@ def cells(chunks: Chunks, axes: tuple[int, ...]) -> tuple[Lengths | None, ...]:
 
 def split(lengths: Lengths, step: int) -> Lengths:
     """Cut every chunk into pieces of `step`, or somewhat less where they are then equal."""
+    if len(lengths) == 1:
+        return Lengths.regular(lengths.total, step)
     if lengths.step:
-        equal = next((s for s in range(step, step // 2, -1) if lengths.step % s == 0), 0)
+        equal = next((s for s in range(step, max(step // 2, step - TRIES), -1) if lengths.step % s == 0), 0)
         if equal:
             return Lengths.regular(lengths.total, equal)
     cut = [e for lo, hi in pairwise(lengths.edges()) for e in range(lo, hi, step)]
