@@ -1,19 +1,17 @@
-"""One task's work: a region of each of a stage's results, what it reads, the bytes it needs, and how it is computed."""
+"""One task's block: a region of each of a stage's results, what it reads, and the bytes it needs."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
-from gpuarray.cluster.task import Chunk, Key, Result, Write
+from gpuarray.cluster.task import Key
 from gpuarray.graph.elementwise import Fused
-from gpuarray.graph.grid import Region, shape_of, size_of, touching
+from gpuarray.graph.grid import Region, size_of, touching
 from gpuarray.graph.leaves import Const, Source, Stored
 from gpuarray.graph.move import Concat, Rechunk
 from gpuarray.graph.node import Node
@@ -238,166 +236,3 @@ def stored_parts(node: Stored, region: Region) -> dict[Key, int]:
             chunk *= c[k]
         parts[node.stage, node.output, number] = chunk * item
     return parts
-
-
-def compute(
-    block: Block,
-    backend: Any,
-    loaded: Mapping[Value, Any],
-    chunks: Mapping[Key, Chunk],
-    into: Mapping[Value, Any] | None = None,
-) -> list[Any]:
-    """Compute a block's wanted values, freeing each temporary after its last use."""
-    done: dict[Value, Any] = {}
-    last = last_uses(block)
-    for k, (value, inputs) in enumerate(block.values.items()):
-        node, region = value
-        if isinstance(node, Source):
-            array = loaded[value]
-            if isinstance(array, Resident):
-                array = array.gather(region, backend)
-            if isinstance(array, np.ndarray) or backend.xp is np:
-                done[value] = backend.from_host(array)
-            else:  # it is on a device already, but a user's may be on another
-                done[value] = backend.moved(array) if hasattr(backend, "moved") else array
-        elif isinstance(node, Stored):
-            done[value] = gather(node, region, backend, chunks)
-        elif value in block.stepped:
-            done[value] = _accumulate(node, region, backend, chunks)
-        elif into and value in into and isinstance(node, IN_PLACE):
-            done[value] = node.evaluate(backend, region, *(done[i] for i in inputs), into=into[value])
-        else:
-            done[value] = node.evaluate(backend, region, *(done[i] for i in inputs))
-        for freed in last[k]:
-            del done[freed]
-    return [done[v] for v in block.wanted]
-
-
-def _accumulate(node: Node, region: Region, backend: Any, chunks: Mapping[Key, Chunk]) -> Any:
-    result = None
-    for regions in node.pieces(region) or ():
-        block = expand(zip(node.inputs, regions, strict=True))
-        inputs = compute(block, backend, read_sources(block), chunks)
-        result = node.accumulate(backend, region, result, *inputs)
-    return result
-
-
-def read_sources(block: Block) -> dict[Value, Any]:
-    return {(n, r): n.reader.read(r) for n, r in block.sources()}  # type: ignore[attr-defined]
-
-
-@dataclass(frozen=True, slots=True)
-class Resident:
-    """A source that an earlier run has left on the device; it stays there while this lives."""
-
-    leaf: Stored
-    holds: dict[Key, Any]
-
-    def gather(self, region: Region, backend: Any) -> Any:
-        return gather(self.leaf, region, backend, {key: hold.chunk for key, hold in self.holds.items()})
-
-
-def read_piece(reader: Any, region: Region, index: tuple[int | slice, ...], piece: Any) -> None:
-    """Read the part of a region that an index of its first axes selects."""
-    first = tuple(r[i : i + 1] if isinstance(i, int) else r[i] for r, i in zip(region, index, strict=False))
-    part = (*first, *region[len(index) :])
-    reader.read_into(part, piece.reshape(shape_of(part)))
-
-
-def gather(node: Stored, region: Region, backend: Any, chunks: Mapping[Key, Chunk]) -> Any:
-    """A region of an earlier stage's result, from the chunks that hold it."""
-    touched = list(touching(node.chunks, region))
-    if len(touched) == 1:
-        number, inside, _ = touched[0]
-        arrays = tuple(a[inside or ...] for a in chunks[node.stage, node.output, number])
-    else:
-        arrays = tuple(backend.empty(shape_of(region), d) for d in node.fields)
-        parts = [
-            (part[inside or ...], array[at or ...])
-            for number, inside, at in touched
-            for array, part in zip(arrays, chunks[node.stage, node.output, number], strict=True)
-        ]
-        if hasattr(backend, "gather"):  # a device whose launches cost more than small copies
-            backend.gather(parts)
-        else:
-            for part, place in parts:
-                place[...] = part
-    return arrays if node.parts else arrays[0]
-
-
-@dataclass(slots=True)
-class BlockWork:
-    """The callable part of a task (see `gpuarray.cluster.task.Work`)."""
-
-    stage: int
-    number: int
-    wanted: tuple[Value, ...]
-    sinks: tuple[Any, ...]
-    """Where each wanted value goes; None for one that is kept."""
-    block: Block | None = field(default=None, repr=False, compare=False)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return BlockWork, (self.stage, self.number, self.wanted, self.sinks)
-
-    def _block(self) -> Block:
-        if self.block is None:
-            self.block = expand(self.wanted)
-        return self.block
-
-    def load(self) -> dict[Value, Any]:
-        return read_sources(self._block())
-
-    def lift(self, staging: Any) -> dict[Value, Any]:
-        block = self._block()
-        early = set(ahead(block))
-        loaded: dict[Value, Any] = {}
-        for value in block.sources():
-            node, region = value
-            reader = node.reader  # type: ignore[attr-defined]
-            memory, resident = getattr(staging, "memory", None), getattr(reader, "resident", None)
-            holds = resident(region, memory) if resident is not None and memory is not None else None
-            if holds is not None:
-                loaded[value] = Resident(reader.leaf, holds)
-                continue
-            if value in early and getattr(reader, "in_pieces", False):
-                loaded[value] = staging.stream(shape_of(region), node.dtype, partial(read_piece, reader, region))
-                continue
-            array = loaded[value] = reader.read(region)
-            if value in early and getattr(array, "device", "cpu") == "cpu":  # or it is the user's array on the device
-                loaded[value] = staging.upload(array)
-        return loaded
-
-    def run(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> Result:
-        block = self._block()
-        into = {}
-        for value, sink in zip(self.wanted, self.sinks, strict=True):
-            target = sink.target(value[1], backend) if sink is not None else None
-            if target is not None:
-                into[value] = target
-        from gpuarray.plan.strips import in_strips
-
-        results = in_strips(block, backend, loaded, chunks, into) or compute(block, backend, loaded, chunks, into)
-        kept: dict[Key, Chunk] = {}
-        writes = []
-        for output, (value, sink, array) in enumerate(zip(self.wanted, self.sinks, results, strict=True)):
-            if sink is None:
-                kept[self.stage, output, self.number] = self._own(value, array, backend)
-            elif value not in into or array is not into[value]:
-                writes.append(Write(sink, value[1], array))
-        return Result(kept, tuple(writes))
-
-    @staticmethod
-    def _own(value: Value, array: Any, backend: Any) -> Chunk:
-        """A chunk that shares memory with nothing, so that its bytes are what it keeps alive."""
-        if value[0].parts:
-            return tuple(array)
-        base = getattr(array, "base", None)
-        if base is None or (not isinstance(base, type(array)) and base.nbytes == array.nbytes):
-            return (array,)
-        copy = backend.empty(array.shape, value[0].dtype)
-        copy[...] = array
-        return (copy,)
-
-    def store(self, backend: Any, result: Result) -> None:
-        for write in result.writes:
-            write.sink.write(write.region, backend.to_host(write.array))

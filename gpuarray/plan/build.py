@@ -20,11 +20,12 @@ from gpuarray.optimize import optimize
 from gpuarray.optimize.fuse import Policy, fuse
 from gpuarray.optimize.stages import domain, groups, substitute
 from gpuarray.plan import sorts
-from gpuarray.plan.block import Block, BlockWork, Needs, Value, expand, needs
+from gpuarray.plan.block import Block, Needs, Value, expand, needs
 from gpuarray.plan.elsewhere import Elsewhere
 from gpuarray.plan.portable import PortablePlan
 from gpuarray.plan.sweeps import CAUTION, split
 from gpuarray.plan.tiling import Budget, result_chunks, result_region, tile
+from gpuarray.plan.work import BlockWork
 
 _numbers = itertools.count(1)
 """Stage numbers are never used twice in a process, so that what one run keeps cannot be mistaken by another."""

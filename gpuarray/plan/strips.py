@@ -22,7 +22,8 @@ from gpuarray.graph.node import Node
 from gpuarray.graph.reduce import Partial
 from gpuarray.graph.select import VIEW, Select
 from gpuarray.graph.stencil import Part, Sweep
-from gpuarray.plan.block import IN_PLACE, Block, Value, compute, expand
+from gpuarray.plan.block import IN_PLACE, Block, Value, expand
+from gpuarray.plan.compute import compute
 
 BYTES = 8 << 20
 """Bytes of a stencil's result in a strip: enough that going through Python costs little beside it, and in the cache."""

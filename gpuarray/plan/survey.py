@@ -24,9 +24,10 @@ from gpuarray.graph.select import Select
 from gpuarray.graph.stencil import Part, Sweep
 from gpuarray.kernels.program import Program
 from gpuarray.kernels.stencils.boxes import boxes
-from gpuarray.plan.block import Block, BlockWork, Value, expand
+from gpuarray.plan.block import Block, Value, expand
 from gpuarray.plan.build import RunPlan, Stage
 from gpuarray.plan.tiling import largest_task, result_region
+from gpuarray.plan.work import BlockWork
 
 EXACT = 2_000
 """Tasks up to which every one is counted."""

@@ -24,7 +24,9 @@ from gpuarray.kernels import backends
 from gpuarray.kernels.errors import BlockFunctionError
 from gpuarray.optimize.fuse import fuse
 from gpuarray.optimize.reductions import lower
-from gpuarray.plan.block import BlockWork, compute, expand, needs, read_sources
+from gpuarray.plan.block import expand, needs
+from gpuarray.plan.compute import compute, read_sources
+from gpuarray.plan.work import BlockWork
 from gpuarray.readers import ArrayReader
 
 BACKEND = backends.get("numpy")
