@@ -18,8 +18,10 @@ from gpuarray.cluster.task import Chunk, Key, Part
 
 logger = logging.getLogger("gpuarray")
 
-_TOGETHER = 8
-"""Slabs asked for at once by one task."""
+_TOGETHER = 4
+"""Questions that one task asks at once."""
+_AT_ONCE = 64
+"""Slabs asked for in one question."""
 
 
 class StorePlugin(WorkerPlugin):
@@ -63,22 +65,35 @@ class StorePlugin(WorkerPlugin):
         return found
 
     async def _gather(self, wanted: Mapping[Key, tuple[str, str, Part]]) -> dict[Key, Chunk | None]:
+        by_worker: dict[str, list[Key]] = {}
+        for key, (_, address, _) in wanted.items():
+            by_worker.setdefault(address, []).append(key)
         limit = asyncio.Semaphore(_TOGETHER)
 
-        async def one(run: str, address: str, key: Key, part: Part) -> Chunk | None:
+        async def some(address: str, keys: list[Key]) -> list[Chunk | None]:
             async with limit:
+                asked = [(wanted[key][0], key, wanted[key][2].box) for key in keys]
                 try:
                     call = getattr(self.worker.rpc(address), self.name)
-                    reply = await asyncio.wait_for(
-                        call(what="part", run=run, key=key, box=part.box), timeout=self.timeout
-                    )
-                except (TimeoutError, OSError) as error:
-                    logger.info("chunk %s is not to be had from %s: %r", key, address, error)
-                    return None
-            return tuple(reply["arrays"]) if reply["status"] == "OK" else None
+                    reply = await asyncio.wait_for(call(what="parts", asked=asked), timeout=self.timeout)
+                except OSError as error:  # a timeout among them
+                    logger.info("%d chunks are not to be had from %s: %r", len(keys), address, error)
+                    return [None] * len(keys)
+            if not isinstance(reply, dict) or reply["status"] != "OK":
+                return [None] * len(keys)
+            return [None if arrays is None else tuple(arrays) for arrays in reply["chunks"]]
 
-        found = await asyncio.gather(*(one(run, at, key, part) for key, (run, at, part) in wanted.items()))
-        return dict(zip(wanted, found, strict=True))
+        calls = [
+            (address, keys[k : k + _AT_ONCE])
+            for address, keys in by_worker.items()
+            for k in range(0, len(keys), _AT_ONCE)
+        ]
+        replies = await asyncio.gather(*(some(*call) for call in calls))
+        return {
+            key: chunk
+            for (_, keys), chunks in zip(calls, replies, strict=True)
+            for key, chunk in zip(keys, chunks, strict=True)
+        }
 
     async def _answer(self, what: str, **message: Any) -> dict[str, Any]:
         """Do what a client or another worker asks for, off the event loop."""
@@ -92,6 +107,8 @@ class StorePlugin(WorkerPlugin):
 
     def _do(self, what: str, **message: Any) -> dict[str, Any]:
         store = self.store
+        if what == "parts":
+            return {"status": "OK", "chunks": [_sent(store, *asked) for asked in message["asked"]]}
         if what == "part":
             arrays = store.part(message["run"], tuple(message["key"]), message["box"])
             return {"status": "OK", "arrays": [to_serialize(a) for a in arrays]}
@@ -118,6 +135,14 @@ class StorePlugin(WorkerPlugin):
         else:
             raise ValueError(f"there is nothing called {what!r} to do")
         return {"status": "OK"}
+
+
+def _sent(store: Any, run: str, key: Any, box: Any) -> list[Any] | None:
+    """A part of a chunk as it goes to another worker; None where it is not here."""
+    try:
+        return [to_serialize(a) for a in store.part(run, tuple(key), box)]
+    except KeyError:
+        return None
 
 
 def _pickled(error: Exception) -> bytes:
