@@ -87,11 +87,13 @@ gpu-sanitize: $(call need,test)
 		$(NO_GPU); \
 	fi
 
+# podman builds them too: BUILDAH_FORMAT=docker make docker DOCKER=podman
+DOCKER ?= docker
 docker:
-	docker build --file docker/Dockerfile --tag gpuarray:cpu $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) .
+	$(DOCKER) build --file docker/Dockerfile --tag gpuarray:cpu $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) .
 
 docker-cuda:
-	docker build --file docker/Dockerfile --tag gpuarray:cuda12 --build-arg LOCK=cuda12.lock \
+	$(DOCKER) build --file docker/Dockerfile --tag gpuarray:cuda12 --build-arg LOCK=cuda12.lock \
 		--build-arg BASE_IMAGE=$(or $(BASE_IMAGE),nvidia/cuda:12.9.1-base-ubuntu24.04) .
 
 # Every version and hash, for Python 3.11 and later: https://docs.astral.sh/uv/
