@@ -14,7 +14,7 @@ from gpuarray.graph.elementwise import Operand, bind, broadcast_region, program_
 from gpuarray.graph.grid import Chunks, Lengths, Region, nbytes, shape_of
 from gpuarray.graph.node import Node
 from gpuarray.kernels.program import Program
-from gpuarray.kernels.reductions import REDUCTIONS
+from gpuarray.kernels.reductions import REDUCTIONS, merge_tree
 
 Parameters = tuple[tuple[str, Any], ...]
 """What finishing a reduction takes, as ``(("correction", 1),)``: hashable."""
@@ -131,6 +131,68 @@ def cells_per_chunk(cuts: Lengths, chunks: Lengths) -> Lengths:
         return Lengths.regular(len(cuts), 1)
     edges = np.searchsorted(cuts.edges(), chunks.edges()[1:-1], side="left")
     return Lengths.between(sorted({0, *(int(e) for e in edges), len(cuts)}))
+
+
+class Merge(Node):
+    """The states of groups of cells, each merged to one: what stands between very many cells and their `Combine`.
+
+    A group is `group` cells along `axis`, all along the other reduced axes. `grouping` chooses groups that are subtrees
+    of the tree in which `Combine` would merge all states, so it makes no difference to the bits.
+    """
+
+    __slots__ = ("axes", "axis", "group", "op")
+
+    inline = False
+
+    def __init__(self, op: str, axes: tuple[int, ...], axis: int, group: int, states: Node) -> None:
+        self.op, self.axes, self.axis, self.group, self.inputs = op, axes, axis, group, (states,)
+        groups = -(-states.shape[axis] // group)
+        self.dtype = states.dtype
+        self.shape = tuple(groups if a == axis else 1 if a in axes else n for a, n in enumerate(states.shape))
+        self.chunks = tuple(
+            Lengths.regular(n, 1) if a in axes else c
+            for a, (n, c) in enumerate(zip(self.shape, states.chunks, strict=True))
+        )
+
+    @property
+    def parts(self) -> tuple[np.dtype[Any], ...] | None:
+        return self.inputs[0].parts
+
+    @property
+    def label(self) -> str:
+        return self.op
+
+    def with_inputs(self, *inputs: Node) -> Node:
+        made: Node = Merge(self.op, self.axes, self.axis, self.group, *inputs)
+        return made
+
+    def regions(self, out: Region) -> tuple[Region, ...]:
+        (states,) = self.inputs
+        return (tuple(self._read(a, r, n) for a, (r, n) in enumerate(zip(out, states.shape, strict=True))),)
+
+    def _read(self, axis: int, r: range, n: int) -> range:
+        if axis == self.axis:
+            return range(r.start * self.group, min(n, r.stop * self.group))
+        return range(n) if axis in self.axes else r
+
+    def groups(self, axis: int, cells: range) -> range:
+        """The groups along an axis that take in a run of cells."""
+        if axis == self.axis:
+            return range(cells.start // self.group, -(-cells.stop // self.group))
+        return range(1) if axis in self.axes else cells
+
+    def workspace(self, out: Region) -> int:
+        return self.inputs[0].nbytes(self.regions(out)[0])
+
+    def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
+        (states,) = inputs
+        merged = []
+        for k in range(len(out[self.axis])):
+            at = (slice(None),) * self.axis + (slice(k * self.group, (k + 1) * self.group),)
+            merged.append(merge_tree(backend.xp, REDUCTIONS[self.op], tuple(s[at] for s in states), self.axes))
+        if len(merged) == 1:
+            return merged[0]
+        return tuple(backend.xp.concatenate(part, axis=self.axis) for part in zip(*merged, strict=True))
 
 
 class Combine(Node):

@@ -17,6 +17,7 @@ PASSES: tuple[Pass, ...] = (
     simplify.views,
     reductions.to_trees,
     slices.through_reductions,
+    reductions.in_levels,
 )
 """What changes the graph. Then `stages.groups` decides which results are kept, and `fuse` makes kernels."""
 

@@ -11,12 +11,17 @@ from itertools import pairwise
 from gpuarray.graph.elementwise import Map
 from gpuarray.graph.grid import Chunks, Lengths
 from gpuarray.graph.node import Node, elements, from_line_of, rewrite
-from gpuarray.graph.reduce import Combine, Partial, Reduce
+from gpuarray.graph.reduce import Combine, Merge, Partial, Reduce
 from gpuarray.graph.scan import ExclusiveScan, Scan
 from gpuarray.kernels.program import Builder
 
 CELL = 2**18
 """Elements along the reduced axes at which a chunk is split: few enough that a task can be small, too."""
+MANY_STATES = 2**14
+"""States that one task merges."""
+GROUP = 2**12
+"""Those of a group, where there are more."""
+GROUP_BYTES = 16 << 20
 TRIES = 1000
 """Lengths of cells that are tried for one that divides a chunk."""
 SMALL_CELL = 2**16
@@ -42,6 +47,38 @@ def lower(node: Node) -> Node | None:
         carry = from_line_of(node, ExclusiveScan(node.op, node.axis, node.dtype, totals))
         return Scan(node.op, node.axis, node.cuts, node.dtype, node.inputs[0], carry)
     return None
+
+
+def in_levels(*roots: Node) -> tuple[Node, ...]:
+    """Merge very many states in groups first: no task reads them all."""
+    return rewrite(grouped, *roots)
+
+
+def grouped(node: Node) -> Node | None:
+    if not isinstance(node, Combine):
+        return None
+    (states,) = node.inputs
+    while (found := grouping(states, node.axes)) is not None:
+        states = from_line_of(node, Merge(node.op, node.axes, *found, states))
+    return node if states is node.inputs[0] else node.with_inputs(states)
+
+
+def grouping(states: Node, axes: tuple[int, ...]) -> tuple[int, int] | None:
+    """The axis, and how many cells along it make a group; None where cells are few, or no groups are subtrees.
+
+    The tree pairs neighbours in the order of all cells, so a group is a power of two of them, one after the other.
+    """
+    several = [a for a in sorted(axes) if states.shape[a] > 1]
+    if math.prod(states.shape[a] for a in several) <= MANY_STATES:
+        return None
+    axis, *others = several
+    across = math.prod(states.shape[a] for a in others)
+    state = sum(d.itemsize for d in states.fields) * math.prod(
+        c.largest for a, c in enumerate(states.chunks) if a not in axes
+    )
+    most = min(GROUP, GROUP_BYTES // max(1, state)) // across
+    group = 1 << (most.bit_length() - 1) if most else 0
+    return (axis, group) if group * across > 1 and across.bit_count() == 1 else None
 
 
 def partial_of(op: str, cuts: tuple[Lengths | None, ...], *inputs: Node) -> Node:

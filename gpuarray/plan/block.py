@@ -225,6 +225,8 @@ def stored_parts(node: Stored, region: Region) -> dict[Key, int]:
     """The chunks of an earlier stage that a region has elements in, with their bytes."""
     item = sum(d.itemsize for d in node.fields)
     parts: dict[Key, int] = {}
+    if not size_of(region):
+        return parts
     if all(len(r) == n for r, n in zip(region, node.shape, strict=True)):  # all of them, as a merge of states reads
         sizes = map(math.prod, itertools.product(*node.chunks))
         return {(node.stage, node.output, number): size * item for number, size in enumerate(sizes)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from gpuarray.cluster.task import Given, Key, StageInfo, Task
 from gpuarray.graph.grid import Chunks, count, region_at
 from gpuarray.graph.leaves import Stored
 from gpuarray.graph.node import Node, toposort
+from gpuarray.graph.reduce import Merge
 from gpuarray.graph.stencil import Sweep
 from gpuarray.graph.tails import Tail
 from gpuarray.kernels.errors import MemoryLimitError
@@ -113,7 +115,7 @@ class RunPlan:
     stored: tuple[Node, ...]
     """For every root that is kept, the leaf that stands for it in later graphs (None for those with sinks)."""
     given: Mapping[int, Given] = field(default_factory=dict, repr=False)
-    _readers: dict[int, Counter[Key]] = field(default_factory=dict, repr=False)
+    _readers: dict[int, Mapping[Key, int]] = field(default_factory=dict, repr=False)
 
     @property
     def stages(self) -> tuple[StageInfo, ...]:
@@ -172,9 +174,11 @@ class RunPlan:
         counted = self._readers[stage]
         return counted[key] if counted is not _UNCOUNTED else 2**62
 
-    def _count(self, number: int) -> Counter[Key]:
+    def _count(self, number: int) -> Mapping[Key, int]:
         made = next((s for s in self.program if s.number == number), None)
         reading = [s for s in self.program if number in s.depends]
+        if reading and all(isinstance(o.node, Merge) for s in reading for o in s.outputs):
+            return Merged(tuple(o.node for s in reading for o in s.outputs))
         if (made is None or made.tasks == 1) and sum(s.tasks for s in reading) > FEW:
             return _UNCOUNTED
         counter: Counter[Key] = Counter()
@@ -191,6 +195,30 @@ class RunPlan:
 
 
 _UNCOUNTED: Counter[Key] = Counter()
+
+
+class Merged(Mapping[Key, int]):
+    """The readers of states that are merged in groups: worked out, as there are too many to count."""
+
+    def __init__(self, readers: tuple[Any, ...]) -> None:
+        self._readers = readers
+
+    def __getitem__(self, key: Key) -> int:
+        return sum(self._of(node, key) for node in self._readers if node.inputs[0].output == key[1])
+
+    @staticmethod
+    def _of(node: Any, key: Key) -> int:
+        cells = region_at(node.inputs[0].chunks, key[2])
+        groups = (node.groups(a, r) for a, r in enumerate(cells))
+        return math.prod(len(c.touched(r)) for c, r in zip(node.chunks, groups, strict=True))
+
+    def __len__(self) -> int:
+        return sum(count(node.inputs[0].chunks) for node in self._readers)
+
+    def __iter__(self) -> Iterator[Key]:
+        for node in self._readers:
+            leaf: Any = node.inputs[0]
+            yield from ((leaf.stage, leaf.output, number) for number in range(count(leaf.chunks)))
 
 
 def build(

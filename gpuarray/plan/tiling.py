@@ -21,7 +21,7 @@ from gpuarray.graph.grid import Chunks, Lengths, Region, count, number_of, regio
 from gpuarray.graph.leaves import Source
 from gpuarray.graph.move import Concat, Reshape
 from gpuarray.graph.node import Node, toposort
-from gpuarray.graph.reduce import Partial
+from gpuarray.graph.reduce import Merge, Partial
 from gpuarray.graph.routine import Strip
 from gpuarray.graph.scatter import Compress, Scatter
 from gpuarray.graph.select import TAKE
@@ -41,7 +41,7 @@ MOST = 10_000
 """Tasks that are looked at one by one before a run."""
 UNEVEN = (Concat, Reshape, Compress, Scatter)
 """Nodes whose inputs' regions are not the same size everywhere; so are views through index arrays."""
-BY_THEMSELVES = (MapBlocks, Tail, Runs, Piece, Fold)
+BY_THEMSELVES = (MapBlocks, Merge, Tail, Runs, Piece, Fold)
 """Nodes whose tasks are the chunks of their result."""
 PER_THREAD = 4
 """Tasks per thread that work is split into where it is large enough, so that threads finish together."""

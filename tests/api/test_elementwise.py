@@ -330,7 +330,7 @@ def test_clip(cut, same):
     with pytest.raises(OverflowError, match="-1"):
         ga.clip(cut(np.arange(5, dtype="u1")), -1, 3)
     with pytest.raises(ValueError, match="two names"):
-        ga.clip(x, 1, 2, min=1)
+        ga.clip(x, 1, 2, a_min=1)
 
 
 def test_where_with_three(cut, same):

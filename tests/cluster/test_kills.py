@@ -201,7 +201,7 @@ for _ in range(3):
 
 
 DAMAGES = {
-    "truncated": ("os.truncate(f, 100)", "has 100 bytes instead of 160064"),
+    "truncated": ("os.truncate(f, 100)", "has 100 bytes instead of 480064"),
     "bit flipped": ("data = bytearray(f.read_bytes()); data[500] ^= 4; f.write_bytes(data)", "checksum does not match"),
     "deleted": ("f.unlink()", "was deleted"),
     "a link": ("f.rename(f'{f}x'); f.symlink_to(f'{f}x')", "was replaced by a symbolic link"),
@@ -252,7 +252,7 @@ assert int(spilled().sum()) == TOTAL
 """
     out, err = ended(start(code, spill))
     assert err == ""
-    assert "has 10 bytes instead of 160064" in out
+    assert "has 10 bytes instead of 480064" in out
     assert "map_blocks(worse)" in out
 
 
@@ -279,7 +279,7 @@ print(list(SPILL.iterdir()))
     assert err == ""
     first, second, listed = out.splitlines()
     for line in (first, second):
-        for words in ("is full", str(tmp_path), "156 KiB", "spill_directory", "memory limit"):
+        for words in ("is full", str(tmp_path), "469 KiB", "spill_directory", "memory limit"):
             assert words in line
     assert (listed, left) == ("[]", [])
 
