@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from gpuarray.display.words import shortened
 from gpuarray.graph.leaves import Const, Index, Source
 from gpuarray.graph.node import Node
-from gpuarray.graph.reduce import Combine, Partial
+from gpuarray.graph.reduce import Combine, Merge, Partial
 
 MOST = 200
 """Lines of a graph that are shown."""
@@ -15,7 +15,7 @@ DEEPEST = 40
 """Levels that are indented; deeper ones say how deep they are."""
 
 
-PARTS: dict[type[Node], str] = {Partial: "cells of ", Combine: "merged "}
+PARTS: dict[type[Node], str] = {Partial: "cells of ", Merge: "groups of ", Combine: "merged "}
 """What a reduction is lowered to has its name; this tells them apart."""
 
 

@@ -10,7 +10,7 @@ from gpuarray.graph.grid import region_at
 from gpuarray.graph.leaves import Const, Index, Source, Stored
 from gpuarray.graph.move import Rechunk
 from gpuarray.graph.node import Node, elements, toposort
-from gpuarray.graph.reduce import Combine
+from gpuarray.graph.reduce import Combine, Merge
 from gpuarray.graph.select import Select
 from gpuarray.graph.stencil import Part, Sweep
 from gpuarray.optimize import trace
@@ -304,7 +304,7 @@ def kernels(stage: Stage) -> tuple[Kernel, ...]:
         elif not isinstance(node, (Source, Stored, Const, Index, Rechunk, Part)) and not (
             isinstance(node, Select) and node.label == "view"
         ):
-            label = f"merge of {node.label}" if isinstance(node, Combine) else node.label
+            label = f"merge of {node.label}" if isinstance(node, (Combine, Merge)) else node.label
             made.append(Kernel(label, 1, "library"))
     return tuple(made)
 

@@ -18,7 +18,7 @@ import numpy as np
 from gpuarray.graph.blocks import MapBlocks
 from gpuarray.graph.fold import Fold
 from gpuarray.graph.grid import Chunks, Lengths, Region, count, number_of, region_at, size_of
-from gpuarray.graph.leaves import Source
+from gpuarray.graph.leaves import Source, Stored
 from gpuarray.graph.move import Concat, Reshape
 from gpuarray.graph.node import Node, toposort
 from gpuarray.graph.reduce import Merge, Partial
@@ -33,6 +33,8 @@ from gpuarray.plan.block import Needs, Value, expand, needs
 
 SMALL = 512 * 1024
 """Elements below which a task is put together with its neighbours: under a millisecond of work."""
+CHUNK = 256
+"""Elements that take as long as finding a chunk of an earlier result."""
 TINY = 64
 """Elements of a task that is nothing but overhead."""
 LONG = 2**29
@@ -191,13 +193,14 @@ class Tiling:
 
     def size(self, grid: Chunks) -> int:
         """Elements that the largest task goes through: of its result, of what it reduces on the way to it, or of the
-        chunks of files that it reads."""
+        chunks of files that it reads; or what finding its chunks of earlier results takes."""
         region = region_at(grid, largest_task(grid))
         below = expand(wanted(self.nodes, region))
         reduced = (size_of(n.reduced(r)) for n, r in below.values if isinstance(n, Partial))
         files = ((n.reader, n.dtype, r) for n, r in below.sources() if isinstance(n, Source))
         read = (f.disk_nbytes(r) // max(1, d.itemsize) for f, d, r in files if not f.in_memory)
-        return max([size_of(region), *reduced, *read])
+        gathered = (CHUNK * chunks_read(n, r) for n, r in below.values if isinstance(n, Stored))
+        return max([size_of(region), *reduced, *read, *gathered])
 
     # Changing a grid.
 
@@ -298,6 +301,11 @@ class Tiling:
                 return grid
             reads, _, grid = better
         return grid
+
+
+def chunks_read(node: Stored, region: Region) -> int:
+    """Chunks that a region of an earlier result lies in."""
+    return math.prod(len(c.touched(r)) for c, r in zip(node.chunks, region, strict=True))
 
 
 def partial_units(node: Partial) -> Chunks:

@@ -88,8 +88,15 @@ def test_a_million_chunks_begin_at_once() -> None:
     plan = make_plan([y.node], [ArraySink(np.empty(()))])
     assert [stage.tasks for stage in plan.stages] == [10**6, 977, 1]
     tasks = plan.tasks()
-    assert max(len(next(tasks).inputs) for _ in range(2000)) <= 4096
-    assert math.isclose(plan.readers(next(tasks).outputs[0][0]), 1)
+    assert max(len(next(tasks).inputs) for _ in range(6000)) == 1024  # of four states each
+    assert plan.readers(next(tasks).outputs[0][0]) == 1
+
+
+def test_a_million_small_results_are_not_put_together_by_one_task() -> None:
+    x = ga.random.default_rng(0).random((10**6, 1 << 20), chunks=(1, 1 << 20)).sum(axis=1)
+    plan = make_plan([x.node], [ArraySink(np.empty(x.shape))])
+    tasks = plan.tasks()
+    assert max(len(next(tasks).inputs) for _ in range(6000)) <= 2048
 
 
 def test_other_numbers_of_cells_are_merged_at_once(few: None) -> None:
