@@ -19,6 +19,8 @@ CELL = 2**18
 """Elements along the reduced axes at which a chunk is split: few enough that a task can be small, too."""
 MANY_STATES = 2**14
 """States that one task merges."""
+MOST_STATES = 2**26
+"""States beyond which a reduction is refused: computing their cells would take days."""
 GROUP = 2**12
 """Those of a group, where there are more."""
 GROUP_BYTES = 16 << 20
@@ -69,7 +71,7 @@ def grouping(states: Node, axes: tuple[int, ...]) -> tuple[int, int] | None:
     The tree pairs neighbours in the order of all cells, so a group is a power of two of them, one after the other.
     """
     several = [a for a in sorted(axes) if states.shape[a] > 1]
-    if math.prod(states.shape[a] for a in several) <= MANY_STATES:
+    if not MANY_STATES < math.prod(states.shape[a] for a in several) <= MOST_STATES:
         return None
     axis, *others = several
     across = math.prod(states.shape[a] for a in others)

@@ -229,7 +229,7 @@ def stored_parts(node: Stored, region: Region) -> dict[Key, int]:
         return parts
     if all(len(r) == n for r, n in zip(region, node.shape, strict=True)):  # all of them, as a merge of states reads
         sizes = map(math.prod, itertools.product(*node.chunks))
-        return {(node.stage, node.output, number): size * item for number, size in enumerate(sizes)}
+        return {(node.stage, node.output, number): size * item for number, size in enumerate(sizes) if size}
     for number, _, _ in touching(node.chunks, region):
         chunk = 1
         rest = number
