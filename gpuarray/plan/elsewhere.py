@@ -68,8 +68,8 @@ def cut(shape: Shape, dtype: np.dtype[Any], size: int) -> Chunks:
 
     >>> cut((100, 1000), np.dtype(np.int64), 200_000)
     ((25, 25, 25, 25), (1000,))
-    >>> count(cut((2, 3, 1000), np.dtype(np.int8), 500))
-    12
+    >>> cut((2, 3, 1000), np.dtype(np.int8), 500)
+    ((1, 1), (1, 1, 1), (500, 500))
     """
     lengths = []
     left = size
