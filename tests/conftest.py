@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import tempfile
@@ -52,6 +53,13 @@ def _on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         from gpuarray import devices
 
         monkeypatch.setattr(devices, "has_driver", lambda: False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collections_are_quick() -> None:
+    """Tests that look for what is left behind collect garbage: not through all that the tests before them have made."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
