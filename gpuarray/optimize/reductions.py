@@ -24,6 +24,7 @@ MOST_STATES = 2**26
 GROUP = 2**12
 """Those of a group, where there are more."""
 GROUP_BYTES = 16 << 20
+"""The most that those of a group may take, where each is an array along the axes that stay."""
 TRIES = 1000
 """Lengths of cells that are tried for one that divides a chunk."""
 SMALL_CELL = 2**16
