@@ -34,7 +34,7 @@ def compute(
             if isinstance(array, np.ndarray) or backend.xp is np:
                 done[value] = backend.from_host(array)
             else:  # it is on a device already, but a user's may be on another
-                done[value] = backend.moved(array) if hasattr(backend, "moved") else array
+                done[value] = backend.moved(array)
         elif isinstance(node, Stored):
             done[value] = gather(node, region, backend, chunks)
         elif value in block.stepped:
@@ -87,14 +87,11 @@ def gather(node: Stored, region: Region, backend: Any, chunks: Mapping[Key, Chun
         arrays = tuple(a[inside or ...] for a in chunks[node.stage, node.output, number])
     else:
         arrays = tuple(backend.empty(shape_of(region), d) for d in node.fields)
-        parts = [
-            (part[inside or ...], array[at or ...])
-            for number, inside, at in touched
-            for array, part in zip(arrays, chunks[node.stage, node.output, number], strict=True)
-        ]
-        if hasattr(backend, "gather"):  # a device whose launches cost more than small copies
-            backend.gather(parts)
-        else:
-            for part, place in parts:
-                place[...] = part
+        backend.gather(
+            [
+                (part[inside or ...], array[at or ...])
+                for number, inside, at in touched
+                for array, part in zip(arrays, chunks[node.stage, node.output, number], strict=True)
+            ]
+        )
     return arrays if node.parts else arrays[0]

@@ -35,6 +35,9 @@ class Backend(Protocol):
 
     def nbytes(self, array: Any) -> int: ...
 
+    def gather(self, parts: Sequence[tuple[Any, Any]]) -> None:
+        """Copy arrays to others, (source, target) of one shape and dtype; no target overlaps another array."""
+
     def elementwise(
         self, program: Program, operands: Sequence[Any], shape: tuple[int, ...], *, compiled: bool, out: Any = None
     ) -> Any:
@@ -128,6 +131,9 @@ class DeviceBackend(Backend, Protocol):
 
     def pinned(self, nbytes: int) -> np.ndarray[Any, Any]:
         """Host memory from and to which is copied asynchronously: bytes (uint8), freed with the array."""
+
+    def moved(self, array: Any) -> Any:
+        """An array of the library in this device's memory; the same object where it is there already."""
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
         """An array in C order for `upload` to copy to; no work queued earlier uses its memory still.

@@ -345,6 +345,13 @@ class Fake(Memory):
     def nbytes(self, array: FakeArray) -> int:
         return int(array.nbytes)
 
+    def moved(self, array: FakeArray) -> FakeArray:
+        return array
+
+    def gather(self, parts: Sequence[tuple[FakeArray, FakeArray]]) -> None:
+        for source, target in parts:
+            target[...] = source
+
     def elementwise(
         self, program: Program, operands: Sequence[Any], shape: tuple[int, ...], *, compiled: bool, out: Any = None
     ) -> FakeArray:

@@ -39,6 +39,10 @@ class NumPyBackend:
     def nbytes(self, array: Array) -> int:
         return int(array.nbytes)
 
+    def gather(self, parts: Sequence[tuple[Array, Array]]) -> None:
+        for source, target in parts:
+            target[...] = source
+
     def elementwise(
         self, program: Program, operands: Sequence[Any], shape: tuple[int, ...], *, compiled: bool, out: Any = None
     ) -> Array:
