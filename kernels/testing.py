@@ -35,6 +35,17 @@ class BackendTests(ReductionTests, StencilTests):
         assert back.dtype in same
         np.testing.assert_array_equal(back, host)
 
+    def test_gathering(self, backend: Any) -> None:
+        """Parts of several arrays, of any steps, in one array."""
+        first, second = (sample((7, 11), "d", seed) for seed in (1, 2))
+        there = [backend.from_host(a) for a in (first, second)]
+        result = backend.empty((7, 22), np.dtype("float64"))
+        result[...] = -1
+        backend.gather([(there[0][1:4, ::-1], result[:3, :11]), (there[1][::3], result[4:, ::2])])
+        expected = np.full((7, 22), -1.0)
+        expected[:3, :11], expected[4:, ::2] = first[1:4, ::-1], second[::3]
+        np.testing.assert_array_equal(backend.to_host(result), expected)
+
     def test_empty(self, backend: Any) -> None:
         array = backend.empty((3, 0, 2), np.dtype("f4"))
         assert (array.shape, array.dtype, backend.nbytes(array)) == ((3, 0, 2), np.float32, 0)
