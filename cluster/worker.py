@@ -25,6 +25,7 @@ from gpuarray.cluster.shipping import loads
 from gpuarray.cluster.slabs import cut
 from gpuarray.cluster.task import Chunk, Key, Part, Portable
 from gpuarray.cluster.window import Node
+from gpuarray.kernels.devices import backend_for, budget
 from gpuarray.kernels.errors import ClusterError
 
 CACHE_FRACTION, CACHE_MOST = 1 / 32, 64 << 20
@@ -68,16 +69,18 @@ class Store:
         if limits.cache_directory is not None:
             cache.set_folder(limits.cache_directory)
         return_freed_memory()
-        self.backend = backend_for(limits.device, limits.device_memory)
+        # who opened the cluster has looked for GPUs: processes that share one would be in each other's way
+        self.backend = backend_for("cpu" if limits.device == "auto" else limits.device, limits.device_memory)
         host = limits.host_memory or max(1, int(HOST_FRACTION * share))
         self.events = Events()
-        device = None if self.backend.name == "numpy" else limits.device_memory or host
+        device = None if self.backend.name == "numpy" else budget(self.backend) or host
         self.memory = MemoryManager(self.backend, host, limits.spill_directory, device, self.events)
         self.threads, self.peers = threads, peers
         self._number = self.memory.open_run()
         self._cache = Cache(min(CACHE_MOST, int(host * CACHE_FRACTION)))
         self.memory.reserve(self._number, self._cache.most)
-        self.host_limit = host - self._cache.most
+        staging = self.memory.staging
+        self.host_limit = host - self._cache.most - (staging.nbytes if staging else 0)
         self.limit = device if self.memory.device and device else self.host_limit
         self._runs: dict[str, Run] = {}
         self._opened = 0
@@ -269,19 +272,6 @@ class Gone(Exception):
     def __init__(self, lost: tuple[tuple[str, Key], ...]) -> None:
         super().__init__(lost)
         self.lost = lost
-
-
-def backend_for(device: str, memory: int | None) -> Any:
-    """The backend that a worker computes with; ``"auto"`` is a GPU where there is one."""
-    from gpuarray.kernels import backends
-
-    if device == "fake":
-        from gpuarray.kernels.backends.fake import Fake
-
-        return Fake(limit=memory)
-    if device.startswith("cuda"):
-        return backends.get("cupy")
-    return backends.get("numpy")
 
 
 def host_share(memory_limit: int | None, threads: int) -> int:

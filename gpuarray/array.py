@@ -13,7 +13,6 @@ import numpy as np
 from gpuarray import config, run
 from gpuarray.chunking import Chunks as ChunksLike
 from gpuarray.chunking import contiguous_chunks, normalize_chunks
-from gpuarray.devices import array_on_gpu
 from gpuarray.errors import ImplicitComputeError, UnsupportedDTypeError
 from gpuarray.executors import current
 from gpuarray.graph.grid import Chunks, Lengths
@@ -22,6 +21,7 @@ from gpuarray.graph.move import Rechunk
 from gpuarray.graph.node import Flat, Node, flatten, mark_origin, unflatten
 from gpuarray.graph.select import Select
 from gpuarray.installed import Installed
+from gpuarray.kernels.devices import array_on_gpu
 from gpuarray.readers import ArrayReader, DeviceReader, KeptReader
 
 REFUSED_KINDS = "OV"

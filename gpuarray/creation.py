@@ -12,7 +12,6 @@ import numpy as np
 from gpuarray.array import NDArray, asarray, check_device, check_dtype, check_order
 from gpuarray.axes import as_shape
 from gpuarray.chunking import Chunks, normalize_chunks
-from gpuarray.devices import array_on_gpu
 from gpuarray.elementwise import apply, cast
 from gpuarray.graph.elementwise import Map
 from gpuarray.graph.grid import Chunks as Cut
@@ -20,6 +19,7 @@ from gpuarray.graph.leaves import Const, Index
 from gpuarray.graph.move import Rechunk
 from gpuarray.graph.node import Node
 from gpuarray.graph.select import Select
+from gpuarray.kernels.devices import array_on_gpu
 
 Shape = int | Sequence[int]
 

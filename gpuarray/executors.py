@@ -11,9 +11,9 @@ import numpy as np
 
 from gpuarray import config
 from gpuarray.cluster import active
-from gpuarray.devices import backend_for, budget
 from gpuarray.graph.leaves import Stored
 from gpuarray.kernels import backends, cache
+from gpuarray.kernels.devices import backend_for, budget
 from gpuarray.plan.elsewhere import Elsewhere
 from gpuarray.readers import KeptReader
 

@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU is used by the tests that ask for one, whatever machine they run on."""
     if request.node.get_closest_marker("gpu") is None:
-        from gpuarray import devices
+        from gpuarray.kernels import devices
 
         monkeypatch.setattr(devices, "has_driver", lambda: False)
 

@@ -13,13 +13,13 @@ import numpy as np
 from gpuarray import config
 from gpuarray.array import NDArray, check_dtype, install
 from gpuarray.axes import as_shape
-from gpuarray.devices import array_on_gpu
 from gpuarray.errors import BlockFunctionError, ChunkError
 from gpuarray.graph.grid import Lengths, Region, shape_of, size_of, touching
 from gpuarray.graph.leaves import Source
 from gpuarray.graph.move import Rechunk, Reshape
 from gpuarray.graph.node import Node
 from gpuarray.graph.select import Select
+from gpuarray.kernels.devices import array_on_gpu
 
 
 def from_dask(x: Any) -> NDArray:

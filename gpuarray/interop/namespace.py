@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from gpuarray.array import NDArray, check_device, install
-from gpuarray.devices import CUDA
 from gpuarray.executors import current
+from gpuarray.kernels.devices import CUDA
 from gpuarray.readers import DeviceReader, KeptReader, read_kept
 
 HOST = 1

@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 import gpuarray as ga
-from gpuarray import devices, executors
+from gpuarray import executors
+from gpuarray.cluster.orders import Limits
+from gpuarray.cluster.worker import Store
+from gpuarray.kernels import devices
 from gpuarray.kernels.backends import cupy as backend_module
 from gpuarray.kernels.backends.cupy import CupyBackend
 from gpuarray.plan import direct
@@ -239,3 +242,12 @@ def test_random_programs_equal_numpy(cupy: CuPy, first: int, monkeypatch: pytest
             x, expected = program.result
             with ga.config.set(device="cuda", device_memory=("1 MiB", "64 MiB")[seed % 2], compile="never", threads=1):
                 compare(x.compute(), expected, program.text)
+
+
+def test_a_worker_takes_the_device_it_is_told(cupy: CuPy) -> None:
+    store = Store(Limits(device="cuda:1", device_memory=3 << 20, host_memory=64 << 20), 1 << 30, 2, None)
+    assert (store.backend.name, store.backend.number, store.backend.limit) == ("cupy", 1, 3 << 20)
+    assert store.limit == (3 << 20) * 15 // 16  # as in a process of its own
+    assert store.memory.staging is not None
+    assert store.host_limit < (64 << 20) - store.memory.staging.nbytes
+    assert Store(Limits(), 1 << 30, 2, None).backend.name == "numpy"  # who opened the cluster has looked for GPUs

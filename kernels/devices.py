@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.errors import ConfigError, DeviceError
 from gpuarray.kernels import backends
+from gpuarray.kernels.errors import ConfigError, DeviceError
 
 PART = 0.9
 """Of what a GPU has free, the part that arrays may take where `device_memory` is None: its libraries take some, too."""
