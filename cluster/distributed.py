@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gpuarray.cluster.events import Events, RunDone, RunFailed, RunStarted, Subscriber, TaskDone, TaskStarted, monotonic
+from gpuarray.cluster.finalizers import finalize
 from gpuarray.cluster.kept import ClusterKept, checksum
 from gpuarray.cluster.link import Link, LostWorker
 from gpuarray.cluster.orders import Item, Limits, Order, Unfinished
@@ -185,7 +186,7 @@ class DistributedExecutor:
             {stage.number: stage for stage in plan.stages},
         )
         # its own chunks go when it does; those it reads are of records that it refers to
-        weakref.finalize(record, self.forget, record.name)
+        finalize(record, self.forget, record.name)
         self._records.add(record)
         return record
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import weakref
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gpuarray.cluster.finalizers import finalize
 from gpuarray.cluster.schedule import Record
 from gpuarray.cluster.task import Chunk, Key
 from gpuarray.kernels.errors import ClusterError, TaskError
@@ -23,7 +23,7 @@ class ClusterKept(Mapping[Key, Chunk]):
     def __init__(self, executor: DistributedExecutor, record: Record) -> None:
         self.executor, self.record = executor, record
         self._keys = dict.fromkeys(sorted(record.kept))
-        weakref.finalize(self, _let_go, record, executor)
+        finalize(self, _let_go, record, executor)
 
     def __getitem__(self, key: Key) -> Chunk:
         if key not in self._keys:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import traceback
-import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from gpuarray.cluster.allocator import return_freed_memory
 from gpuarray.cluster.crew import Crew
 from gpuarray.cluster.events import Events, RunDone, RunFailed, RunStarted, Subscriber, monotonic
+from gpuarray.cluster.finalizers import finalize
 from gpuarray.cluster.host import available_threads
 from gpuarray.cluster.memory import MemoryManager
 from gpuarray.cluster.running import Running
@@ -172,7 +172,7 @@ class Kept(Mapping[Key, Chunk]):
 
     def __init__(self, memory: MemoryManager, run: int, keys: Iterable[Key]) -> None:
         self._memory, self._run, self._keys = memory, run, dict.fromkeys(keys)
-        weakref.finalize(self, memory.forget, run)
+        finalize(self, memory.forget, run)
 
     def __getitem__(self, key: Key) -> Chunk:
         if key not in self._keys:

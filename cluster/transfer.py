@@ -222,4 +222,8 @@ class Mover:
                 file = trash.pop()
             except IndexError:  # another thread was faster
                 return
-            disk.drop(file)
+            try:
+                disk.drop(file)
+            except BaseException:  # Ctrl-C: the next to come here drops it
+                trash.append(file)
+                raise

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-import time
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -173,16 +172,10 @@ def test_import_brings_nothing_heavy() -> None:
     assert run(sys.executable, "-c", code, cwd=ROOT).strip() == "[]"
 
 
-def test_import_is_quick() -> None:
-    """At most 0.4 s where NumPy takes 0.1 s: measured against NumPy, side by side, so that a busy machine counts for
-    both."""
-    best = {"numpy": float("inf"), "gpuarray": float("inf")}
-    for _ in range(7):
-        for name in best:
-            start = time.perf_counter()
-            run(sys.executable, "-c", f"import {name}", cwd=ROOT)
-            best[name] = min(best[name], time.perf_counter() - start)
-    assert best["gpuarray"] <= 4 * best["numpy"], best
+def test_import_brings_few_modules() -> None:
+    """About as many as NumPy's own import does; the time it takes is measured by the benchmarks."""
+    code = "import sys, numpy; before = len(sys.modules); import gpuarray; print(len(sys.modules) - before)"
+    assert int(run(sys.executable, "-c", code, cwd=ROOT)) <= 250
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -73,9 +73,11 @@ def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 FOREVER = """
 print("ready", flush=True)
-while True:
-    x = spilled()
-    assert int(x.sum()) == TOTAL
+kept = []  # Python loses a Ctrl-C that strikes as it calls a finalizer
+for _ in range(200):
+    kept.append(spilled())
+    assert int(kept[-1].sum()) == TOTAL
+time.sleep(600)
 """
 
 
