@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from gpuarray.optimize.fuse import Policy, fuse
 from gpuarray.optimize.stages import domain, groups, substitute
 from gpuarray.plan import sorts
 from gpuarray.plan.block import Block, Needs, Value, expand, needs
+from gpuarray.plan.counting import Merged, count_boxes
 from gpuarray.plan.elsewhere import Elsewhere
 from gpuarray.plan.portable import PortablePlan
 from gpuarray.plan.sweeps import CAUTION, split
@@ -181,6 +181,10 @@ class RunPlan:
             return Merged(tuple(o.node for s in reading for o in s.outputs))
         if (made is None or made.tasks == 1) and sum(s.tasks for s in reading) > FEW:
             return _UNCOUNTED
+        if made is not None and made.tasks > FEW >= sum(s.tasks for s in reading):
+            boxes = count_boxes(number, (s.wanted(k) for s in reading for k in range(s.tasks)))
+            if boxes is not None:
+                return boxes
         counter: Counter[Key] = Counter()
         for stage in reading:
             remember = stage.tasks <= FEW
@@ -195,30 +199,6 @@ class RunPlan:
 
 
 _UNCOUNTED: Counter[Key] = Counter()
-
-
-class Merged(Mapping[Key, int]):
-    """The readers of states that are merged in groups: worked out, as there are too many to count."""
-
-    def __init__(self, readers: tuple[Any, ...]) -> None:
-        self._readers = readers
-
-    def __getitem__(self, key: Key) -> int:
-        return sum(self._of(node, key) for node in self._readers if node.inputs[0].output == key[1])
-
-    @staticmethod
-    def _of(node: Any, key: Key) -> int:
-        cells = region_at(node.inputs[0].chunks, key[2])
-        groups = (node.groups(a, r) for a, r in enumerate(cells))
-        return math.prod(len(c.touched(r)) for c, r in zip(node.chunks, groups, strict=True))
-
-    def __len__(self) -> int:
-        return sum(count(node.inputs[0].chunks) for node in self._readers)
-
-    def __iter__(self) -> Iterator[Key]:
-        for node in self._readers:
-            leaf: Any = node.inputs[0]
-            yield from ((leaf.stage, leaf.output, number) for number in range(count(leaf.chunks)))
 
 
 def build(
