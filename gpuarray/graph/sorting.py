@@ -4,12 +4,13 @@ An external sort is Leighton's columnsort. What each step reads is known without
 counted before the run like that of any other step, and no data, equal, skewed or sorted, can make it need more.
 
     runs      the axis in `s` runs of `r` elements, each sorted (padded with what is sorted last)
-    dealt     each run is dealt to `s` hands like cards; a hand of all runs together is sorted
+    dealt     each run is dealt to `s` hands like cards, `b` at a time; a hand of all runs together is sorted
     cut       each hand is cut in `s` parts; the same part of all hands together is sorted
     merged    now no element is farther than half a run from its place: the halves of neighbours are merged
 
 It is right where ``r >= 2 * (s - 1) ** 2``; T. Leighton, Tight bounds on the complexity of parallel sorting, IEEE
-Transactions on Computers 34, 1985.
+Transactions on Computers 34, 1985. With `b` cards at a time hands differ `b` times as much, and ``r >= 2 * b * s ** 2``
+will do: where runs are that long, elements are moved by whole lines of the processor's cache.
 """
 
 from __future__ import annotations
@@ -213,13 +214,16 @@ class Runs(Node):
 
 
 class Piece(Node):
-    """One hand (`dealt`) or one part of every run, end to end; run k is cut in `of` of them of equal length."""
+    """One hand or one part of every run, end to end; run k is cut in `of` of them of equal length.
+
+    `dealt`: how many elements at a time are dealt to the hands; 0 for parts, which are not dealt but cut.
+    """
 
     __slots__ = ("axis", "dealt", "number", "of", "piece", "width")
 
     inline = False
 
-    def __init__(self, axis: int, number: int, of: int, dealt: bool, width: int, input: Node) -> None:
+    def __init__(self, axis: int, number: int, of: int, dealt: int, width: int, input: Node) -> None:
         self.axis, self.number, self.of, self.dealt, self.width = axis, number, of, dealt, width
         self.inputs, self.dtype = (input,), input.dtype
         self.piece = width // of
@@ -255,24 +259,26 @@ class Piece(Node):
     def _taken(self, backend: Any, out: Region, array: Any) -> Any:
         """Memory of its own: the runs themselves are to be dropped."""
         result = backend.empty(shape_of(out), array.dtype)
-        r = out[self.axis]
-        first = r[0] // self.piece if r else 0
-        at: list[Any] = [slice(None)] * len(out)
-        into = at[:]
-        for k in range(array.shape[self.axis] // self.width):
-            begin, position = k * self.width, (first + k) * self.piece
-            lo = max(0, -(-(position - r.start) // r.step))
-            hi = min(len(r), -(-(position + self.piece - r.start) // r.step))
-            i, j = r[lo] - position, r[hi - 1] - position  # the first and the last that are wanted of this piece
-            if self.dealt:
-                at[self.axis] = slice(begin + self.number + i * self.of, begin + j * self.of + self.number + 1)
-                at[self.axis] = slice(at[self.axis].start, at[self.axis].stop, r.step * self.of)
-            else:
-                begin += self.number * self.piece
-                at[self.axis] = slice(begin + i, begin + j + 1, r.step)
-            into[self.axis] = slice(lo, hi)
-            result[tuple(into)] = array[tuple(at)]
+        r, runs = out[self.axis], array.shape[self.axis] // self.width
+        before, after = array.shape[: self.axis], array.shape[self.axis + 1 :]
+        if r.step == 1 and len(r) == runs * self.piece:  # whole pieces, as tasks ask for
+            b = self.dealt or self.piece
+            dealt = array.reshape(*before, runs, self.piece // b, self.of, b, *after)
+            hand = dealt[(*(slice(None),) * (self.axis + 2), self.number)]
+            result.reshape(hand.shape)[...] = hand
+        elif r:
+            at: list[Any] = [slice(None)] * len(out)
+            at[self.axis] = backend.from_host(self._places(r))
+            result[...] = array[tuple(at)]
         return result
+
+    def _places(self, r: range) -> np.ndarray[Any, Any]:
+        """Where elements of the result are among the runs that it touches."""
+        run, inside = np.divmod(np.arange(r.start, r.stop, r.step), self.piece)
+        b = self.dealt or self.piece
+        rounds, card = np.divmod(inside, b)
+        places: np.ndarray[Any, Any] = (run - run.min()) * self.width + (rounds * self.of + self.number) * b + card
+        return places
 
 
 class Hands(Concat):

@@ -25,6 +25,8 @@ from gpuarray.plan.tiling import LONG, Budget
 COPIES = 3.2
 """Runs that a task of a columnsort holds at once: the pieces of one, these put together and sorted, and its pieces; and
 a little for what is padded."""
+DEALT = (64, 32, 16, 8)
+"""Elements that are dealt at a time, where runs are long: some lines of the processor's cache, copied at full speed."""
 PAIR_COPIES = (4.2, 9.5)
 """The same where positions are sorted with their values, of these and of those: orders, and what they pick, are held
 besides."""
@@ -75,9 +77,14 @@ class Columns:
     """Of the other axes."""
 
     @property
+    def dealt(self) -> int:
+        """How many elements at a time are dealt to the hands: as many as the length of the runs allows."""
+        return next((b for b in DEALT if 2 * b * max(self.number, 16) ** 2 <= self.length), 1)
+
+    @property
     def width(self) -> int:
-        """Elements of a run, padded: a multiple of the number of runs, and even."""
-        step = self.number * (1 + self.number % 2)
+        """Elements of a run, padded: a multiple of what is dealt in a round, and even."""
+        step = self.number * self.dealt * (1 + self.number * self.dealt % 2)
         return -(-self.length // step) * step
 
     @property
@@ -116,9 +123,11 @@ def columns(node: Sort, budget: Budget) -> Columns:
 
 
 def _chunk(node: Node, axis: int) -> int:
-    """How a file is cut along the axis that is sorted; 1 where nothing is."""
-    files = any(isinstance(n, Source) and not n.reader.in_memory for n in toposort(node))
-    return node.chunks[axis].step or 1 if files else 1
+    """How a file is cut along the axis that is sorted; 1 where nothing is, or any part is read at the same cost."""
+    readers = [n.reader for n in toposort(node) if isinstance(n, Source)]
+    if all(r.in_memory or getattr(r, "in_pieces", False) for r in readers):
+        return 1
+    return node.chunks[axis].step or 1
 
 
 def _even(n: int, most: int, chunk: int) -> tuple[int, int]:
@@ -140,19 +149,19 @@ def _sort(node: Node, budget: Budget) -> Node:
     def made(step: Node) -> Node:
         return from_line_of(node, step)
 
-    def exchanged(runs: Node, dealt: bool) -> Node:
+    def exchanged(runs: Node, dealt: int) -> Node:
         """Every piece with its like: hands, or parts, of all runs."""
         hands = [made(Piece(axis, k, s, dealt, r, made(runs))) for k in range(s)]
         return Hands(axis, *hands) if s > 1 else hands[0]
 
     ends = Lengths.regular(r * s, r)
     first = Runs(axis, Lengths.regular(node.shape[axis], way.length), r, paired, 0, way.chunks, node.inputs[0])
-    dealt = exchanged(first, True)
+    dealt = exchanged(first, way.dealt)
     second = Runs(axis, ends, 0, paired, 0, way.chunks, dealt)
-    cut = exchanged(second, False)
+    cut = exchanged(second, 0)
     third = made(Runs(axis, ends, 0, paired, 0, way.chunks, cut))
     half = r // 2
-    halves = [made(Piece(axis, k, 2, False, r, third)) for k in range(2)]
+    halves = [made(Piece(axis, k, 2, 0, r, third)) for k in range(2)]
     seams = Lengths.between((0, *range(half, r * s, r), r * s))
     merged = made(Runs(axis, seams, 0, paired, r, way.chunks, made(Halves(axis, half, *halves))))
     if node.what == "positions":
