@@ -95,7 +95,7 @@ from numpy import (
     ushort,
 )
 
-from gpuarray import _origin, cluster, config, elementwise, errors, fft, lib, linalg, ndimage, protocols, random
+from gpuarray import _origin, cluster, config, elementwise, errors, fft, lib, linalg, ndimage, protocols, random, ufuncs
 from gpuarray._version import __version__
 from gpuarray.array import NDArray, asarray
 from gpuarray.bits import packbits, unpackbits

@@ -19,7 +19,8 @@ from gpuarray.manipulation import ravel
 from gpuarray.optimize.reductions import cells
 
 
-def _scan(op: str, a: Any, axis: Any, dtype: Any, out: Any) -> NDArray:
+def scan(op: str, a: Any, axis: Any, dtype: Any, out: Any = None) -> NDArray:
+    """A scan of the table (``sum``, ``prod``, ``max``, ``min``) along an axis, or of the flattened array."""
     x = ravel(a) if axis is None else asarray(a)
     at = normalize_axis(0 if axis is None else axis, x.ndim)
     # NumPy's: small integers become the default integer, as in a sum
@@ -40,7 +41,7 @@ def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) 
 
     Arguments as in `numpy.cumsum`. Raises AxisError out of range.
     """
-    return _scan("sum", a, axis, dtype, out)
+    return scan("sum", a, axis, dtype, out)
 
 
 def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> NDArray:
@@ -52,7 +53,7 @@ def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None)
 
     Arguments as in `numpy.cumprod`. Raises AxisError out of range.
     """
-    return _scan("prod", a, axis, dtype, out)
+    return scan("prod", a, axis, dtype, out)
 
 
 def nancumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> NDArray:
@@ -90,7 +91,7 @@ def _standard(op: str, x: Any, axis: Any, dtype: Any, include_initial: bool, out
         if array.ndim != 1:
             raise ValueError(f"axis must be given for an array of {array.ndim} dimensions, shape {array.shape}")
         axis = 0
-    made = _scan(op, array, axis, dtype, None)
+    made = scan(op, array, axis, dtype, None)
     if include_initial:
         at = normalize_axis(axis, made.ndim)
         shape = tuple(1 if a == at else n for a, n in enumerate(made.shape))

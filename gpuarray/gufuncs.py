@@ -65,33 +65,51 @@ def apply_gufunc(
     Each of several results is computed on its own. Raises ValueError for arguments that do not fit the signature,
     BlockFunctionError, when it is computed, for results that do not.
     """
+    call = np.vectorize(function, signature=signature, excluded=set(kwargs)) if vectorize else function
+    name = getattr(function, "__name__", "gufunc")
+    made = on_whole_axes(call, name, signature, args, output_dtypes, output_sizes, on_host=vectorize, keywords=kwargs)
+    return made[0] if len(made) == 1 else tuple(made)
+
+
+def on_whole_axes(
+    call: Callable[..., Any],
+    name: str,
+    signature: str,
+    args: Sequence[Any],
+    output_dtypes: Any,
+    output_sizes: dict[str, int] | None = None,
+    *,
+    on_host: bool = True,
+    keywords: dict[str, Any] | None = None,
+) -> list[NDArray]:
+    """`apply_gufunc`, with the operation's name and whether the function is one of NumPy's arrays alone."""
     left, right = parsed(signature)
+    keywords = keywords or {}
     arrays = [asarray(a) for a in args]
     if len(arrays) != len(left):
         raise ValueError(f"signature={signature!r} has {len(left)} arguments, got {len(arrays)}")
     sizes = _sizes(arrays, left, dict(output_sizes or {}), signature)
-    for name in {n for core in right for n in core} - set(sizes):
-        raise ValueError(f"axis {name!r} of a result is in no argument: say how long it is with output_sizes=")
-    call = np.vectorize(function, signature=signature, excluded=set(kwargs)) if vectorize else function
-    kinds = _dtypes(call, left, right, arrays, sizes, output_dtypes, kwargs)
+    for axis in {n for core in right for n in core} - set(sizes):
+        raise ValueError(f"axis {axis!r} of a result is in no argument: say how long it is with output_sizes=")
+    kinds = _dtypes(call, left, right, arrays, sizes, output_dtypes, keywords)
     loops = [x.shape[: x.ndim - len(core)] for x, core in zip(arrays, left, strict=True)]
     shape = broadcast_shapes(*loops)
     chunks = _loop_chunks(shape, arrays, loops)
     along: list[tuple[int | None, ...]] = []
     for loop, core in zip(loops, left, strict=True):
         along.append((*(len(shape) - len(loop) + k for k in range(len(loop))), *(None for _ in core)))
-    held = _Call(call, kwargs, len(right), vectorize)
+    held = _Call(call, keywords, len(right), on_host)
     made = []
     for k, (core, kind) in enumerate(zip(right, kinds, strict=True)):
         lengths = tuple(sizes[n] for n in core)
         cut = (*chunks, *(Lengths.regular(n, n) for n in lengths))
         whole = tuple(range(len(shape), len(cut)))
-        traits = Traits(getattr(function, "__name__", "gufunc"), whole=whole, scratch=2.0, cost=100)
+        traits = Traits(name, whole=whole, scratch=2.0, cost=100)
         nodes = (x.node for x in arrays)
-        keywords = (("call", held), ("number", k), ("core", lengths))
-        node: Node = Routine(_called, keywords, kind, cut, tuple(along), traits, *nodes)
+        words = (("call", held), ("number", k), ("core", lengths))
+        node: Node = Routine(_called, words, kind, cut, tuple(along), traits, *nodes)
         made.append(NDArray(node))
-    return made[0] if len(made) == 1 else tuple(made)
+    return made
 
 
 class _Call:

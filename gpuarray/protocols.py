@@ -6,27 +6,14 @@ Each is ours of the same name. There is no fallback that would compute: what we 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpuarray.array import NDArray, install
-from gpuarray.elementwise import apply, into
-
-REDUCTIONS = {
-    "add": "sum",
-    "multiply": "prod",
-    "minimum": "min",
-    "maximum": "max",
-    "fmin": "nanmin",
-    "fmax": "nanmax",
-    "logical_and": "all",
-    "logical_or": "any",
-}
-"""The functions that ``ufunc.reduce`` stands for."""
-
-SCANS = {"add": "cumsum", "multiply": "cumprod"}
-"""The functions that ``ufunc.accumulate`` stands for."""
+from gpuarray.elementwise import into
+from gpuarray.ufuncs import METHODS
 
 NAMESPACES = {
     "numpy": "",
@@ -59,19 +46,11 @@ def array_ufunc(self: NDArray, ufunc: np.ufunc, method: str, *inputs: Any, **kwa
         return NotImplemented
     name = ufunc.__name__
     full_name = f"numpy.{name}" + ("" if method == "__call__" else f".{method}")
-    function = None
-    if method in ("__call__", "outer") and (method == "__call__" or ufunc.nin == 2):
-        function = ours("numpy", name)
-    elif method == "reduce":
-        function = _reduce(name, inputs, kwargs)
-    elif method == "accumulate" and name in SCANS:
-        function = ours("numpy", SCANS[name])
-        kwargs.setdefault("axis", 0)
+    function = ours("numpy", name)
     if function is None:
         raise TypeError(missing(full_name))
-    if method == "outer":
-        a, b = (x if isinstance(x, NDArray) else np.asarray(x) for x in inputs)
-        inputs = a[(..., *(None,) * b.ndim)], b
+    if method != "__call__":
+        function = partial(METHODS[method], ufunc)
     if len(out) == 1:
         kwargs["out"] = out[0]
     where = kwargs.pop("where", True) if len(out) > 1 else True
@@ -88,28 +67,6 @@ def _known(kind: type, protocol: str) -> bool:
         return True
     theirs = getattr(kind, protocol, None)
     return theirs is None or theirs in OTHERS
-
-
-def _reduce(name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[..., Any] | None:
-    """What ``ufunc.reduce`` stands for; its axis is the first where none is given."""
-    if name not in REDUCTIONS or len(inputs) > 1:
-        return None
-    kwargs.setdefault("axis", 0)
-    for argument in ("dtype", "initial"):
-        if kwargs.get(argument, True) is None:
-            del kwargs[argument]
-    if kwargs.get("initial") is np._NoValue:
-        del kwargs["initial"]
-    function = ours("numpy", REDUCTIONS[name])
-    if name not in ("logical_and", "logical_or") or "initial" not in kwargs or function is None:
-        return function
-    first = kwargs.pop("initial")
-
-    def started(*args: Any, out: Any = None, **rest: Any) -> NDArray:
-        """`all` and `any` begin with nothing else; the value given counts as one element more."""
-        return into(out, apply(name, function(*args, **rest), first))
-
-    return started
 
 
 def array_function(
@@ -139,9 +96,7 @@ def _called(function: Callable[..., Any], name: str, args: tuple[Any, ...], kwar
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise TypeError(
-            f"{name} on a gpuarray.NDArray: {error}; gpuarray's {function.__name__} has fewer arguments"
-        ) from None
+        raise TypeError(f"{name} on a gpuarray.NDArray: {error}; gpuarray's has fewer arguments") from None
     return function(*args, **kwargs)
 
 

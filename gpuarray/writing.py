@@ -15,7 +15,8 @@ from gpuarray.graph.select import Indices
 from gpuarray.manipulation import ravel, reshape
 
 
-def _target(a: Any, what: str) -> NDArray:
+def target(a: Any, what: str) -> NDArray:
+    """The array that a function writes into, or TypeError."""
     if not isinstance(a, NDArray):
         raise TypeError(f"{what} writes into a gpuarray.NDArray, got {type(a).__name__}")
     return a
@@ -25,7 +26,7 @@ def _stand_for(a: NDArray, node: Node) -> None:
     a._node, a._value = node, None
 
 
-def _written(a: NDArray, positions: np.ndarray[Any, Any], values: NDArray) -> None:
+def written(a: NDArray, positions: np.ndarray[Any, Any], values: NDArray) -> None:
     """Write values at flat positions, the last winning where one is named twice."""
     made: Node = Scatter(Indices(positions), a.node, cast(values.node, a.dtype))
     _stand_for(a, made)
@@ -69,7 +70,7 @@ def put(a: NDArray, ind: Any, v: Any, mode: str = "raise") -> None:
     Arguments as in `numpy.put`; positions are computed at once. Raises IndexError out of bounds unless `mode` is "wrap"
     or "clip", TypeError for an `a` that is no NDArray.
     """
-    x = _target(a, "put")
+    x = target(a, "put")
     where = np.asarray(ind).ravel()
     where = where.astype(np.intp) if not where.size else where
     if where.dtype.kind not in "iub":
@@ -86,7 +87,7 @@ def put(a: NDArray, ind: Any, v: Any, mode: str = "raise") -> None:
     values = ravel(v)
     if not where.size or not values.size:
         return
-    _written(x, np.where(where < 0, where + n, where), resize(values, where.shape))
+    written(x, np.where(where < 0, where + n, where), resize(values, where.shape))
 
 
 def place(arr: NDArray, mask: Any, vals: Any) -> None:
@@ -101,7 +102,7 @@ def place(arr: NDArray, mask: Any, vals: Any) -> None:
     Arguments as in `numpy.place`; the mask is computed at once. Raises ValueError for no values or a mask of another
     size.
     """
-    x = _target(arr, "place")
+    x = target(arr, "place")
     chosen = np.flatnonzero(np.asarray(mask))
     if asarray(mask).size != x.size:
         raise ValueError(f"place: mask and data must be the same size, got {asarray(mask).size} and {x.size}")
@@ -110,7 +111,7 @@ def place(arr: NDArray, mask: Any, vals: Any) -> None:
         return
     if not values.size:
         raise ValueError("Cannot insert from an empty array!")
-    _written(x, chosen, resize(values, chosen.shape))
+    written(x, chosen, resize(values, chosen.shape))
 
 
 def putmask(a: NDArray, /, mask: Any, values: Any) -> None:
@@ -124,7 +125,7 @@ def putmask(a: NDArray, /, mask: Any, values: Any) -> None:
 
     Arguments as in `numpy.putmask`. Raises ValueError for a mask of another size.
     """
-    x = _target(a, "putmask")
+    x = target(a, "putmask")
     chosen = asarray(mask)
     if chosen.size != x.size:
         raise ValueError(f"putmask: mask and data must be the same size, got {chosen.size} and {x.size}")
@@ -149,7 +150,7 @@ def put_along_axis(arr: NDArray, indices: Any, values: Any, axis: int | None) ->
     Arguments as in `numpy.put_along_axis`; positions are computed at once. Raises IndexError out of bounds, ValueError
     for another number of dimensions.
     """
-    x = _target(arr, "put_along_axis")
+    x = target(arr, "put_along_axis")
     where = np.asarray(indices)
     if where.dtype.kind not in "iu":
         raise IndexError("`indices` must be an integer array")
@@ -167,7 +168,7 @@ def put_along_axis(arr: NDArray, indices: Any, values: Any, axis: int | None) ->
     from gpuarray.manipulation import broadcast_to
 
     spread = broadcast_to(NDArray(cast(as_node(values, x.dtype), x.dtype)), flat.shape)
-    _written(x, np.asarray(flat).ravel(), ravel(spread))
+    written(x, np.asarray(flat).ravel(), ravel(spread))
 
 
 def fill_diagonal(a: NDArray, val: Any, wrap: bool = False) -> None:
@@ -183,7 +184,7 @@ def fill_diagonal(a: NDArray, val: Any, wrap: bool = False) -> None:
     Arguments as in `numpy.fill_diagonal`. Raises ValueError for fewer than two dimensions, and for more with axes of
     different lengths.
     """
-    x = _target(a, "fill_diagonal")
+    x = target(a, "fill_diagonal")
     if x.ndim < 2:
         raise ValueError("array must be at least 2-d")
     if x.ndim > 2 and len(set(x.shape)) > 1:
@@ -195,7 +196,7 @@ def fill_diagonal(a: NDArray, val: Any, wrap: bool = False) -> None:
     positions = np.arange(x.size)[:end:step] if x.size < 2**20 else np.arange(0, min(x.size, end or x.size), step)
     values = ravel(val)
     if positions.size and values.size:
-        _written(x, positions, resize(values, positions.shape))
+        written(x, positions, resize(values, positions.shape))
 
 
 def _method_put(self: NDArray, indices: Any, values: Any, mode: str = "raise") -> None:

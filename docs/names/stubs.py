@@ -33,6 +33,22 @@ import numpy as np
 from gpuarray.array import NDArray
 
 '''
+KINDS = {1: "_Unary", 2: "_Binary"}
+UFUNC = """class _Ufunc:
+    __name__: str
+    nin: int
+    nout: int
+    nargs: int
+    ntypes: int
+    types: list[str]
+    identity: Any
+    signature: str | None
+    def reduce(self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = ..., where: Any = True) -> NDArray: ...
+    def accumulate(self, array: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> NDArray: ...
+    def reduceat(self, array: Any, indices: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> NDArray: ...
+    def outer(self, A: Any, B: Any, **keywords: Any) -> NDArray: ...
+    def at(self, a: Any, indices: Any, b: Any = ...) -> None: ...
+"""  # noqa: E501 (the stub's lines)
 OPERATORS = """
     def _unary(self) -> NDArray: ...
     def _binary(self, other: Any, /) -> NDArray: ...
@@ -91,10 +107,16 @@ def signature(name: str, function: Callable[..., Any], method: bool) -> str:
 
 
 def functions() -> str:
-    """The stub of the elementwise functions."""
-    lines = [signature(n, f, False) for n, f in sorted(FUNCTIONS.items()) if getattr(ga, n, None) is f]
+    """The stub of the elementwise functions, those that are NumPy's ufuncs with the methods of these."""
+    public = {n: f for n, f in sorted(FUNCTIONS.items()) if getattr(ga, n, None) is f}
+    kinds = {n: KINDS.get(getattr(f, "nin", 0), "") for n, f in public.items()}
+    lines = [f"{n}: {kinds[n]}" if kinds[n] else signature(n, f, False) for n, f in public.items()]
+    classes = []
+    for kind, model in (("_Unary", "sin"), ("_Binary", "add")):
+        call = signature("__call__", public[model], False).replace("(", "(self, ", 1)
+        classes.append(f"class {kind}(_Ufunc):\n    {call}\n")
     head = HEAD.format(doc="Elementwise functions, as type checkers see them.").replace("import numpy as np\n\n", "")
-    return head + "\n".join(lines) + "\n"
+    return head + UFUNC + "\n" + "\n".join([*classes, *lines]) + "\n"
 
 
 def methods() -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gpuarray.graph.grid import Lengths, Region, nbytes, shape_of
 from gpuarray.graph.node import Node
+from gpuarray.kernels.reductions import REDUCTIONS
 
 
 class Scan(Node):
@@ -96,7 +97,7 @@ class ExclusiveScan(Node):
         result = backend.empty(array.shape, self.dtype)
         at: list[Any] = [slice(None)] * array.ndim
         at[self.axis] = slice(0, 1)
-        result[tuple(at)] = 0 if self.op == "sum" else 1
+        result[tuple(at)] = REDUCTIONS[self.op].start(self.dtype)[0]
         if array.shape[self.axis] > 1:
             at[self.axis] = slice(0, -1)
             scanned = backend.scan(self.op, array[tuple(at)], self.axis, None, self.dtype)

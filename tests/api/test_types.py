@@ -16,6 +16,8 @@ def test_functions() -> None:
     assert_type(ga.mean(x, axis=(0, 1), keepdims=True), ga.NDArray)
     assert_type(ga.sin(x), ga.NDArray)
     assert_type(ga.add(x, 1, out=x, where=x > 2), ga.NDArray)
+    assert_type(ga.add.reduce(x, axis=1), ga.NDArray)
+    assert_type(ga.maximum.accumulate(x), ga.NDArray)
     assert_type(ga.concatenate([x, x], axis=1), ga.NDArray)
     assert_type(ga.matmul(x, x.T), ga.NDArray)
     assert_type(ga.divmod(x, 2), tuple[ga.NDArray, ga.NDArray])
