@@ -23,8 +23,10 @@ from numpy import (
     binary_repr,
     bool_,
     byte,
+    bytes_,
     cdouble,
     character,
+    clongdouble,
     complex64,
     complex128,
     complexfloating,
@@ -62,12 +64,14 @@ from numpy import (
     iterable,
     little_endian,
     long,
+    longdouble,
     longlong,
     mintypecode,
     nan,
     ndindex,
     newaxis,
     number,
+    object_,
     pi,
     printoptions,
     promote_types,
@@ -78,6 +82,7 @@ from numpy import (
     short,
     signedinteger,
     single,
+    str_,
     timedelta64,
     typecodes,
     typename,
@@ -93,9 +98,11 @@ from numpy import (
     ulonglong,
     unsignedinteger,
     ushort,
+    void,
 )
 
 from gpuarray import _origin, cluster, config, elementwise, errors, fft, lib, linalg, ndimage, protocols, random, ufuncs
+from gpuarray._left_out import lookup as _lookup
 from gpuarray._version import __version__
 from gpuarray.array import NDArray, asarray
 from gpuarray.bits import packbits, unpackbits
@@ -165,6 +172,7 @@ from gpuarray.index_arrays import (
     triu_indices_from,
     unravel_index,
 )
+from gpuarray.indexers import c_, mgrid, ndenumerate, ogrid, r_
 from gpuarray.interop import methods as _methods
 from gpuarray.interop.conversion import (
     array_equiv,
@@ -259,6 +267,7 @@ from gpuarray.polynomials import (
     hanning,
     kaiser,
     poly,
+    poly1d,
     polyadd,
     polyder,
     polydiv,
@@ -311,6 +320,7 @@ from gpuarray.writing import fill_diagonal, place, put, put_along_axis, putmask,
 
 __array_api_version__ = "2025.12"
 bool = bool_  # the array API's name for the dtype
+ndarray = NDArray  # NumPy's name for the class
 
 globals().update(elementwise.FUNCTIONS)
 
@@ -330,6 +340,10 @@ __all__ = sorted(
 
 if TYPE_CHECKING:
     from gpuarray._functions import *  # noqa: F403 (the functions of the table)
+
+
+def __getattr__(name: str) -> object:
+    return _lookup(name)
 
 
 _origin.check()

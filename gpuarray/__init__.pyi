@@ -7,8 +7,10 @@ from numpy import base_repr as base_repr
 from numpy import binary_repr as binary_repr
 from numpy import bool_ as bool_
 from numpy import byte as byte
+from numpy import bytes_ as bytes_
 from numpy import cdouble as cdouble
 from numpy import character as character
+from numpy import clongdouble as clongdouble
 from numpy import complex64 as complex64
 from numpy import complex128 as complex128
 from numpy import complexfloating as complexfloating
@@ -46,12 +48,14 @@ from numpy import issubdtype as issubdtype
 from numpy import iterable as iterable
 from numpy import little_endian as little_endian
 from numpy import long as long
+from numpy import longdouble as longdouble
 from numpy import longlong as longlong
 from numpy import mintypecode as mintypecode
 from numpy import nan as nan
 from numpy import ndindex as ndindex
 from numpy import newaxis as newaxis
 from numpy import number as number
+from numpy import object_ as object_
 from numpy import pi as pi
 from numpy import printoptions as printoptions
 from numpy import promote_types as promote_types
@@ -62,6 +66,7 @@ from numpy import seterr as seterr
 from numpy import short as short
 from numpy import signedinteger as signedinteger
 from numpy import single as single
+from numpy import str_ as str_
 from numpy import timedelta64 as timedelta64
 from numpy import typecodes as typecodes
 from numpy import typename as typename
@@ -77,6 +82,7 @@ from numpy import ulong as ulong
 from numpy import ulonglong as ulonglong
 from numpy import unsignedinteger as unsignedinteger
 from numpy import ushort as ushort
+from numpy import void as void
 from gpuarray import _origin as _origin
 from gpuarray import cluster as cluster
 from gpuarray import config as config
@@ -174,6 +180,11 @@ from gpuarray.index_arrays import tril_indices_from as tril_indices_from
 from gpuarray.index_arrays import triu_indices as triu_indices
 from gpuarray.index_arrays import triu_indices_from as triu_indices_from
 from gpuarray.index_arrays import unravel_index as unravel_index
+from gpuarray.indexers import c_ as c_
+from gpuarray.indexers import mgrid as mgrid
+from gpuarray.indexers import ndenumerate as ndenumerate
+from gpuarray.indexers import ogrid as ogrid
+from gpuarray.indexers import r_ as r_
 from gpuarray.interop.conversion import array_equiv as array_equiv
 from gpuarray.interop.conversion import asanyarray as asanyarray
 from gpuarray.interop.conversion import asarray_chkfinite as asarray_chkfinite
@@ -277,6 +288,7 @@ from gpuarray.polynomials import hamming as hamming
 from gpuarray.polynomials import hanning as hanning
 from gpuarray.polynomials import kaiser as kaiser
 from gpuarray.polynomials import poly as poly
+from gpuarray.polynomials import poly1d as poly1d
 from gpuarray.polynomials import polyadd as polyadd
 from gpuarray.polynomials import polyder as polyder
 from gpuarray.polynomials import polydiv as polydiv
@@ -361,3 +373,4 @@ from gpuarray._functions import *
 
 __array_api_version__: str
 bool = bool_
+ndarray = NDArray

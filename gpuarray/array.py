@@ -6,6 +6,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterator
+from types import GenericAlias
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,8 @@ class NDArray(Installed):
 
     __slots__ = ("__weakref__", "_node", "_value")
     __array_priority__ = 1000
+    __class_getitem__ = classmethod(GenericAlias)
+    """``NDArray[Any, dtype]`` in annotations, as of NumPy's class."""
 
     def __init__(self, node: Node) -> None:
         mark_origin(node)

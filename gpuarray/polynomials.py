@@ -131,3 +131,16 @@ blackman = _by_numpy("blackman", "ga.blackman(3).round(6).compute()\narray([-0.,
 hamming = _by_numpy("hamming", "ga.hamming(3).compute()\narray([0.08, 1.  , 0.08])")
 hanning = _by_numpy("hanning", "ga.hanning(3).compute()\narray([0., 1., 0.])")
 kaiser = _by_numpy("kaiser", "ga.kaiser(3, 0.0).compute()\narray([1., 1., 1.])")
+
+
+class poly1d(np.poly1d):
+    """A polynomial, as `numpy.poly1d`; its coefficients are computed and kept as NumPy's, its values are lazy.
+
+    >>> import gpuarray as ga
+    >>> ga.poly1d([1, 0, -1])(ga.arange(3)).compute()
+    array([-1,  0,  3])
+    """
+
+    def __init__(self, c_or_r: Any, r: bool = False, variable: str | None = None) -> None:
+        given = c_or_r if isinstance(c_or_r, np.poly1d) else np.asarray(c_or_r)
+        super().__init__(given, r=r, variable=variable)

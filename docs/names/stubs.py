@@ -161,7 +161,15 @@ def package() -> str:
                 if name in ga.__all__ or name.startswith("__") or name == "_origin":
                     lines.append(f"from {home(statement.module or '', alias.name, name)} import {alias.name} as {name}")
     return "\n".join(
-        [*lines, "from gpuarray._functions import *", "", "__array_api_version__: str", "bool = bool_", ""]
+        [
+            *lines,
+            "from gpuarray._functions import *",
+            "",
+            "__array_api_version__: str",
+            "bool = bool_",
+            "ndarray = NDArray",
+            "",
+        ]
     )
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from unittest.mock import patch
 
 import gpuarray as ga
+from gpuarray._left_out import FUNCTIONS as LEFT_OUT
 from gpuarray.graph.contract import MatMul
 from gpuarray.graph.elementwise import Map
 from gpuarray.graph.leaves import Const, Index, Source
@@ -67,20 +68,6 @@ ONE_MATRIX = {
     ],
 }
 """What takes a whole matrix into memory; stacks of matrices are gone through one after another."""
-
-LEFT_OUT = {
-    "are about `numpy.matrix`, which NumPy advises against": "asmatrix bmat",
-    "are about NumPy itself: its settings, its version, its C code": (
-        "get_include getbufsize geterrcall info setbufsize seterrcall show_config show_runtime test"
-    ),
-    "go through an array element by element in Python": "frompyfunc nested_iters",
-    "have another name, which NumPy wants used: `vstack`": "row_stack",
-    "are about calendars and texts of dates": "busday_count busday_offset datetime_as_string datetime_data is_busday",
-    "make or read records, which chunks do not hold": "fromregex",
-    "read and write several arrays in one zip file; `gpuarray.store` writes zarr": "savez savez_compressed",
-    "write text, which is for small arrays: `numpy.savetxt(name, x.compute())`": "savetxt",
-}
-"""Why names are left out for good; what is missing and not here is to come."""
 
 
 @dataclass
