@@ -45,7 +45,7 @@ class NDArray(Installed):
 
     __slots__ = ("__weakref__", "_node", "_value")
     __array_priority__ = 1000
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: Any = classmethod(GenericAlias)
     """``NDArray[Any, dtype]`` in annotations, as of NumPy's class."""
 
     def __init__(self, node: Node) -> None:

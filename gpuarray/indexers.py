@@ -36,7 +36,7 @@ class Grid:
 
     def __getitem__(self, key: Any) -> Any:
         """The coordinates that slices stand for; an imaginary step counts points and takes the end in."""
-        vectors = np.ogrid[_slices(key)]
+        vectors: Any = np.ogrid[_slices(key)]
         if not isinstance(vectors, tuple):
             return asarray(vectors)
         if self._sparse:

@@ -49,7 +49,7 @@ def test_joined(name: str, entries: Any) -> None:
     try:
         theirs = getattr(np, name)[entries(A, B)]
     except ValueError:
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"\w"):
             getattr(ga, name)[entries(ga.asarray(A), ga.asarray(B))]
         return
     mine = getattr(ga, name)[entries(ga.asarray(A, chunks=2), ga.asarray(B, chunks=2))]
