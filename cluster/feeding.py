@@ -139,6 +139,6 @@ class Fed:
                     store.memory.put(store._number, (run.number, *key), (write.array,), own)
                 finally:
                     store.memory.release(own)
-            run.held.add(key)
+            store._hold(run, (key,))
             found.append((write.sink.number, write.region, key))
         run.results[self._task.key] = found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpuarray.cluster.finalizers import finalize
+from gpuarray.cluster.link import Unreachable
 from gpuarray.cluster.schedule import Record
 from gpuarray.cluster.task import Chunk, Key
 from gpuarray.kernels.errors import ClusterError, TaskError
@@ -23,7 +24,7 @@ class ClusterKept(Mapping[Key, Chunk]):
     def __init__(self, executor: DistributedExecutor, record: Record) -> None:
         self.executor, self.record = executor, record
         self._keys = dict.fromkeys(sorted(record.kept))
-        finalize(self, _let_go, record, executor)
+        finalize(self, executor.let_go, record)
 
     def __getitem__(self, key: Key) -> Chunk:
         if key not in self._keys:
@@ -33,8 +34,8 @@ class ClusterKept(Mapping[Key, Chunk]):
             link.check()
             self.executor.restore(record, [key])
             try:
-                reply = link.ask(record.places[key], "part", run=record.name, key=key, box=None)
-            except OSError:
+                reply = link.ask(record.places.get(key, ""), "part", run=record.name, key=key, box=None)
+            except Unreachable:
                 reply = {"status": "gone"}
             if reply["status"] == "OK":
                 return tuple(map(np.asarray, reply["arrays"]))
@@ -52,15 +53,6 @@ class ClusterKept(Mapping[Key, Chunk]):
 
     def __len__(self) -> int:
         return len(self._keys)
-
-
-def _let_go(record: Record, executor: DistributedExecutor) -> None:
-    """Nobody refers to what a run kept. What was made from it may need to be made again: the plan is still known."""
-    record.held = False
-    record.places.clear()
-    record.sizes.clear()
-    record.opened.clear()
-    executor.forget(record.name)
 
 
 def checksum(chunk: Chunk) -> int:

@@ -33,6 +33,10 @@ class LostWorker(Exception):
         self.worker = worker
 
 
+class Unreachable(ConnectionError):
+    """A worker could not be asked, or has no store; what its store raises is none of this."""
+
+
 class Link:
     """What a client asks and tells.
 
@@ -98,7 +102,7 @@ class Link:
         workers = self.workers()
         if not workers:
             raise ClusterError(f"the scheduler at {self.address} has no worker; start one: gpuarray cluster worker ...")
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Unreachable):
             self.ask(next(iter(workers)), "facts", wait=_HELLO)
             return
         self._direct = False  # the workers' network is not ours: through the scheduler
@@ -127,13 +131,16 @@ class Link:
     def ask(self, worker: str, what: str, *, wait: float | None = None, **message: Any) -> dict[str, Any]:
         """Ask a worker's store.
 
-        Raises OSError if it cannot be reached or has no store, and what the store raises.
+        Raises Unreachable if it cannot be reached or has no store, and what the store raises.
         """
         self.check()
         timeout = wait or self.timeout
-        reply = self.client.sync(self._call, worker, {"what": what, **message}, callback_timeout=timeout)
+        try:
+            reply = self.client.sync(self._call, worker, {"what": what, **message}, callback_timeout=timeout)
+        except OSError as error:
+            raise Unreachable(f"{worker}: {error!r}") from error
         if not isinstance(reply, dict):
-            raise ConnectionError(f"{worker} has no store")
+            raise Unreachable(f"{worker} has no store")
         if reply["status"] == "error":
             raise pickle.loads(reply["error"])
         return reply
@@ -151,15 +158,23 @@ class Link:
         """What a worker's store can do."""
         try:
             return self.ask(worker, "facts")
-        except OSError as error:
+        except Unreachable as error:
             raise ClusterError(f"the worker {worker} does not answer: {error!r}") from error
 
     def ready(self, worker: str) -> bool:
         """Whether a worker has its store."""
         try:
             return self.ask(worker, "facts", wait=_HELLO)["status"] == "OK"
-        except OSError:
+        except Unreachable:
             return False
+
+    def orders(self, worker: str) -> tuple[set[str], bool] | None:
+        """The orders that a worker is carrying out, and whether it could take more; None if it does not answer."""
+        try:
+            reply = self.ask(worker, "orders", wait=_HELLO)
+        except Unreachable:
+            return None
+        return set(reply["under_way"]), reply["idle"]
 
     def tell_later(self, what: str, **message: Any) -> None:
         """Tell all workers, without waiting. Safe in a finalizer, and whatever has become of the cluster."""
@@ -171,20 +186,31 @@ class Link:
         with contextlib.suppress(OSError):
             await asyncio.wait_for(self.client.scheduler.broadcast(msg=message, on_error="ignore"), self.timeout)
 
-    def write_results(self, worker: str, record: Record, tasks: Iterable[Key]) -> None:
-        """Write what tasks have made for sinks of this process. Raises OSError if the worker has lost it."""
-        for task in tasks:
-            reply = self.ask(worker, "results", run=record.name, key=task)
+    def write_results(self, worker: str, record: Record, tasks: Iterable[Key]) -> set[Key]:
+        """Write what tasks have made for sinks of this process. Returns those whose results cannot be had."""
+        lost: set[Key] = set()
+        left = list(tasks)
+        while left:
+            try:
+                reply = self.ask(worker, "results", run=record.name, keys=left)
+            except Unreachable as error:
+                logger.info("results are not to be had: %s", error)
+                return lost.union(left)
             if reply["status"] != "OK":
-                raise ConnectionError(f"{worker} has lost the results of {task}")
+                return lost.union(left)
             for sink, region, array in reply["results"]:
                 record.sinks[sink].write(tuple(range(*edges) for edges in region), array)
+            lost.update(map(tuple, reply["lost"]))
+            left = [tuple(key) for key in reply["rest"]]
+        return lost
 
     # Orders
 
-    def submit(self, order: Order, worker: str, name: str, done: Callable[[Any], Any]) -> Any:
+    def submit(self, order: Order, worker: str, done: Callable[[Any], Any]) -> Any:
         """Send an order; `done` is called in another thread when it is carried out or given up."""
-        future = self.client.submit(perform, order, key=name, workers=[worker], allow_other_workers=False, pure=False)
+        future = self.client.submit(
+            perform, order, key=order.name, workers=[worker], allow_other_workers=False, pure=False
+        )
         future.add_done_callback(done)
         return future
 

@@ -39,6 +39,7 @@ class Order:
     """Tasks for one worker, one after the other."""
 
     store: str
+    name: str
     items: tuple[Item, ...]
     drops: tuple[tuple[str, Key], ...] = ()
     """Chunks that nobody needs any more."""

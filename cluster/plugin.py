@@ -6,6 +6,7 @@ import asyncio
 import logging
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from distributed import WorkerPlugin
@@ -22,6 +23,8 @@ _TOGETHER = 4
 """Questions that one task asks at once."""
 _AT_ONCE = 64
 """Slabs asked for in one question."""
+_MOST_RESULTS = 64 << 20
+"""Bytes after which no further task's results go into an answer."""
 
 
 class StorePlugin(WorkerPlugin):
@@ -42,13 +45,18 @@ class StorePlugin(WorkerPlugin):
 
     def setup(self, worker: Any) -> None:
         self.worker = worker
+        manager = worker.memory_manager
+        # our chunks are no data of dask's, which it could wait for to go: it would pause the worker for good
+        self._pause, manager.memory_pause_fraction = manager.memory_pause_fraction, False
         # dask's limit for a worker is its share of the machine, by its number of threads
         share = workers.host_share(worker.memory_manager.memory_limit, worker.state.nthreads)
-        self.store = workers.Store(self.limits, share, worker.state.nthreads, self._ask)
+        limits = replace(self.limits, spill_directory=self.limits.spill_directory or worker.local_directory)
+        self.store = workers.Store(limits, share, worker.state.nthreads, self._ask)
         worker.handlers[self.name] = self._answer
 
     def teardown(self, worker: Any) -> None:
         worker.handlers.pop(self.name, None)
+        worker.memory_manager.memory_pause_fraction = self._pause
         if self.store is not None:
             for name in tuple(self.store._runs):
                 self.store.close(name)
@@ -113,18 +121,15 @@ class StorePlugin(WorkerPlugin):
             arrays = store.part(message["run"], tuple(message["key"]), message["box"])
             return {"status": "OK", "arrays": [to_serialize(a) for a in arrays]}
         if what == "results":
-            found = store.results(message["run"], tuple(message["key"]))
-            return {
-                "status": "OK",
-                "results": [
-                    (sink, [(r.start, r.stop, r.step) for r in region], to_serialize(chunk[0]))
-                    for sink, region, chunk in found
-                ],
-            }
+            return {"status": "OK", **_results(store, message["run"], [tuple(key) for key in message["keys"]])}
         if what == "put":
-            store.put(message["run"], tuple(message["key"]), tuple(message["arrays"]))
-        elif what == "open":
-            store.open(message["run"], message["plan"])
+            there = store.put(message["run"], tuple(message["key"]), tuple(message["arrays"]), message["patient"])
+            return {"status": "OK" if there else "full"}
+        if what == "orders":
+            state = self.worker.state
+            return {"status": "OK", "under_way": list(store.under_way), "idle": state.executing_count < state.nthreads}
+        if what == "open":
+            store.open(message["run"], message["plan"], message["returns"])
         elif what == "close":
             for run in message["runs"]:
                 store.close(run)
@@ -143,6 +148,27 @@ def _sent(store: Any, run: str, key: Any, box: Any) -> list[Any] | None:
         return [to_serialize(a) for a in store.part(run, tuple(key), box)]
     except KeyError:
         return None
+
+
+def _results(store: Any, run: str, tasks: list[Key]) -> dict[str, Any]:
+    """What tasks have for sinks of the client: as many of the first as go into one answer, and those that are lost."""
+    found, lost, nbytes = [], [], 0
+    for task in tasks:
+        if nbytes > _MOST_RESULTS:
+            break
+        try:
+            handed = store.results(run, task)
+        except KeyError:
+            lost.append(task)
+            continue
+        nbytes += sum(chunk[0].nbytes for _, _, chunk in handed)
+        found += [
+            (sink, [(r.start, r.stop, r.step) for r in region], to_serialize(chunk[0]))
+            for sink, region, chunk in handed
+        ]
+    else:
+        return {"results": found, "lost": lost, "rest": []}
+    return {"results": found, "lost": lost, "rest": tasks[tasks.index(task) :]}
 
 
 def _pickled(error: Exception) -> bytes:

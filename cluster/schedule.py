@@ -80,6 +80,8 @@ class Job:
     """Workers that died while it was under way."""
     deaths_in_row: int = 0
     """Those since any task was last done."""
+    fruitless: int = 0
+    """How often its worker could not get what it reads."""
     _done_before: int = 0
 
     def died(self, done: int) -> None:

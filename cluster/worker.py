@@ -48,8 +48,11 @@ class Run:
     portable: Portable
     running: Running
     held: set[Key] = field(default_factory=set)
+    returns: bool = False
+    """Whether the client has sinks that only it can write to."""
     results: dict[Key, list[tuple[int, tuple[range, ...], Key]]] = field(default_factory=dict)
-    """By task, what it hands to sinks of the client: sink, region, and the key under which the array is held."""
+    """By task, what it hands to sinks of the client: sink, region, and the key under which the array is held. Where
+    `returns`, every task that was performed is here until the client has asked, though it handed over nothing."""
 
 
 class Store:
@@ -83,6 +86,8 @@ class Store:
         self.host_limit = host - self._cache.most - (staging.nbytes if staging else 0)
         self.limit = device if self.memory.device and device else self.host_limit
         self._runs: dict[str, Run] = {}
+        self.under_way: set[str] = set()
+        """The orders that are being carried out, by name."""
         self._opened = 0
         self._admitting = threading.Lock()
         self._lock = threading.Lock()
@@ -115,15 +120,15 @@ class Store:
 
     # Runs
 
-    def open(self, name: str, payload: Any) -> None:
-        """Get to know a plan."""
+    def open(self, name: str, payload: Any, returns: bool) -> None:
+        """Get to know a plan. `returns`: whether its client has sinks that only it can write to."""
         if name in self._runs:
             return
         portable = loads(payload)
         with self._lock:
             self._opened += 1
             running = WorkerRunning(self.backend, self.memory, Stages(portable.stages), self._number, None)
-            self._runs.setdefault(name, Run(self._opened, portable, running))
+            self._runs.setdefault(name, Run(self._opened, portable, running, returns=returns))
 
     def close(self, name: str) -> None:
         """Forget a run and all it holds; its tasks stop."""
@@ -149,13 +154,28 @@ class Store:
             run.held.discard(key)
         self.memory.drop(self._number, (run.number, *key))
 
-    def put(self, name: str, key: Key, chunk: Chunk) -> None:
-        """Hold a chunk that comes from the client."""
+    def put(self, name: str, key: Key, chunk: Chunk, wait: bool) -> bool:
+        """Hold a chunk that comes from the client. False if there is no room now and it is not to `wait`."""
         run = self._runs[name]
         if key in run.held:
-            return
-        self.memory.put(self._number, (run.number, *key), tuple(map(self.backend.from_host, chunk)))
-        run.held.add(key)
+            return True
+        nbytes = sum(a.nbytes for a in chunk)
+        ticket = self.memory.admit(self._number, (), work=nbytes, wait=wait, cancelled=run.running.cancelled)
+        if ticket is None:
+            return False
+        try:
+            self.memory.put(self._number, (run.number, *key), tuple(map(self.backend.from_host, chunk)), ticket)
+        finally:
+            self.memory.release(ticket)
+        self._hold(run, (key,))
+        return True
+
+    def _hold(self, run: Run, keys: Iterable[Key]) -> None:
+        """Tell that chunks are there; those of a run that was closed meanwhile go at once."""
+        run.held.update(keys)
+        if run.running.stopped:
+            for key in tuple(run.held):
+                self._drop(run, key)
 
     def part(self, name: str, key: Key, box: Any) -> Chunk:
         """A part of a chunk, as NumPy arrays. Raises KeyError where the chunk is not here."""
@@ -171,10 +191,11 @@ class Store:
         return arrays
 
     def results(self, name: str, task: Key) -> list[tuple[int, tuple[range, ...], Chunk]]:
-        """Hand over what a task has for the client's sinks: sink, region, array."""
+        """Hand over what a task has for the client's sinks: sink, region, array. Raises KeyError where that was lost,
+        or handed over before."""
         run = self._runs[name]
         handed = []
-        for sink, region, key in run.results.pop(task, ()):
+        for sink, region, key in run.results.pop(task):
             handed.append((sink, region, self.part(name, key, None)))
             self._drop(run, key)
         return handed
@@ -186,6 +207,13 @@ class Store:
 
         Raises Unfinished where a chunk is not where it should be, and whatever a task raises.
         """
+        self.under_way.add(order.name)
+        try:
+            self._carry_out(order)
+        finally:
+            self.under_way.discard(order.name)
+
+    def _carry_out(self, order: Order) -> None:
         self.drop(order.drops)
         unknown = {item.run for item in order.items} - set(self._runs)
         if unknown:
@@ -238,7 +266,9 @@ class Store:
         except Exception as error:
             run.running.explain(error, task)
             raise
-        run.held.update(key for key, _ in task.outputs)
+        self._hold(run, (key for key, _ in task.outputs))
+        if run.returns:
+            run.results.setdefault(task.key, [])
 
     def fetch(self, wanted: Mapping[Key, tuple[str, str, bool, Part]]) -> dict[Key, Chunk]:
         """Parts of other workers' chunks. Raises Gone where one cannot be had."""
