@@ -58,7 +58,11 @@ class Ticket:
     reserved: dict[int, int]
     """Bytes per level."""
     lifts: dict[Key, int]
-    """The part of ``reserved[0]`` that waits for chunks to be raised."""
+    """The part of ``reserved[place]`` that waits for chunks to be raised, or to be copied from another device."""
+    place: int = 0
+    """The level where the task computes: of several devices, which one."""
+    copies: dict[Key, Any] = field(default_factory=dict)
+    """Copies of chunks that other devices hold, for as long as the task computes."""
     debt: int = 0
     """Bytes of the host still to be reserved, for chunks from disk to pass through, once others have left the host."""
     whole_run: bool = False
@@ -84,7 +88,8 @@ class Run:
 
 
 class Ledger:
-    """Counts bytes per tier. `tiers` run from the fastest memory to the disk; the last of memory is the host's."""
+    """Counts bytes per tier. `tiers` run from the fastest memory to the disk: devices, each beside the others, then the
+    host, then the disk. Tasks compute on the devices, or where there are none on the host."""
 
     def __init__(self, tiers: Iterable[Tier]) -> None:
         self.tiers = tuple(tiers)
@@ -92,6 +97,7 @@ class Ledger:
         self.memory = len(self.tiers) - (self.disk is not None)
         """How many tiers are memory."""
         self.host = self.memory - 1
+        """The level of the host's memory, and how many devices there are."""
         self.at: list[dict[Held, None]] = [{} for _ in self.tiers]
         self.runs: dict[int, Run] = {}
         self.moves: dict[Move, None] = {}
@@ -107,9 +113,9 @@ class Ledger:
         entry.pins = 1
         ticket.keys += (entry.key,)
         self.runs[entry.run].held[entry.key] = entry
-        entry.level = 0
-        self.at[0][entry] = None
-        self.tiers[0].count(held=entry.nbytes)
+        entry.level = ticket.place
+        self.at[entry.level][entry] = None
+        self.tiers[entry.level].count(held=entry.nbytes)
         self.owners |= entry.owners
         self.touch(entry)
 
@@ -164,11 +170,12 @@ class Ledger:
 
     # Tickets
 
-    def ticket(self, run: int, keys: tuple[Key, ...], load: int, work: int) -> Ticket:
+    def ticket(self, run: int, keys: tuple[Key, ...], load: int, work: int, place: int = 0) -> Ticket:
         """What a task would need now; not granted yet."""
         held = self.runs[run].held
-        lifts = {key: held[key].nbytes for key in keys if held[key].level}
-        ticket = Ticket(run, keys, {0: work + sum(lifts.values()) + (0 if self.host else load)}, lifts)
+        lifts = {key: held[key].nbytes for key in keys if held[key].level != place}
+        reserved = {place: work + sum(lifts.values()) + (0 if self.host else load)}
+        ticket = Ticket(run, keys, reserved, lifts, place=place)
         if self.host:
             # a chunk on its way from disk to the device passes through the host: one at a time, after those that
             # the host has already
@@ -200,9 +207,9 @@ class Ledger:
         return ticket
 
     def spend(self, ticket: Ticket, nbytes: int) -> None:
-        """Take bytes of the first tier out of a reservation."""
-        ticket.reserved[0] -= nbytes
-        self.tiers[0].count(reserved=-nbytes)
+        """Take bytes of where the task computes out of a reservation."""
+        ticket.reserved[ticket.place] -= nbytes
+        self.tiers[ticket.place].count(reserved=-nbytes)
 
     def close(self, ticket: Ticket) -> None:
         """Give back what is left of a reservation; harmless the second time."""
@@ -268,10 +275,10 @@ class Ledger:
         if self.disk is not None:
             self.disk.disown()
 
-    def files(self) -> set[str]:
-        """The paths of all files that are known."""
+    def files(self) -> set[SpillFile]:
+        """All files that are known."""
         entries = [entry for at in self.at for entry in at]
-        return {entry.file.path for entry in entries if entry.file} | {file.path for file in self.trash}
+        return {entry.file for entry in entries if entry.file} | set(self.trash)
 
     # Moves
 
@@ -301,35 +308,39 @@ class Ledger:
         level = min(short)  # from the top down: what sinks may have to sink further
         return self._sink(run, level, self.tiers[level].short(needs[level]), spared)
 
-    def plan_relief(self, run: int) -> list[Move]:
-        """Moves that take a chunk out of the first tier, or make room for it below; none if there are no such."""
-        return self._sink(run, 0, 1, ())
+    def plan_relief(self, run: int, place: int = 0) -> list[Move]:
+        """Moves that take a chunk out of where tasks compute, or make room for it below; none if there are no such."""
+        return self._sink(run, place, 1, ())
+
+    def below(self, level: int) -> int:
+        """The level to which chunks of another move: from every device it is the host."""
+        return max(level + 1, self.host)
 
     def _sink(self, run: int, level: int, nbytes: int, spared: Collection[Held]) -> list[Move]:
         """Moves out of a level, or, where there is no room below for even one of them, out of the next."""
         found = self.victims(level, nbytes, spared)
         if not found:
             return []
-        below = self.tiers[level + 1]
+        below = self.below(level)
         for chosen in (found, found[:1]):
-            short = below.short(sum(entry.nbytes for entry in chosen))
+            short = self.tiers[below].short(sum(entry.nbytes for entry in chosen))
             if short <= 0:
-                return [Move(entry, level, level + 1, run) for entry in chosen]
-            if level + 2 < len(self.tiers) and (moves := self._sink(run, level + 1, short, spared)):
+                return [Move(entry, level, below, run) for entry in chosen]
+            if below + 1 < len(self.tiers) and (moves := self._sink(run, below, short, spared)):
                 return moves
         return []
 
     def victims(self, level: int, nbytes: int, spared: Collection[Held] = ()) -> list[Held] | None:
         """The chunks of a level to move down so that `nbytes` come free; None if there are not enough.
 
-        What a task is about to read is `spared`: never moved out of the first tier, and last out of the others.
+        What a task is about to read is `spared`: never moved out of where tasks compute, and last out of the others.
         """
-        if level + 1 == len(self.tiers):
+        if self.below(level) == len(self.tiers):
             return None
         to_disk = level == self.host
         candidates = [e for e in self.at[level] if not (e.pins or e.holds or e.busy or (to_disk and e.fixed))]
         if spared:
-            last = [entry for entry in candidates if entry in spared] if level else []
+            last = [entry for entry in candidates if entry in spared] if level >= max(1, self.host) else []
             candidates = [entry for entry in candidates if entry not in spared]
         else:
             last = []
@@ -351,11 +362,11 @@ class Ledger:
         inputs = sum(run.held[key].nbytes for key in ticket.keys if key not in ticket.lifts)
         for level, nbytes in ticket.reserved.items():
             tier = self.tiers[level]
-            nbytes += tier.aside + (inputs if level == 0 else 0) + (standing if level == self.host else 0)
+            nbytes += tier.aside + (inputs if level == ticket.place else 0) + (standing if level == self.host else 0)
             if tier.limit is not None and nbytes > tier.limit:
                 raise MemoryLimitError(
                     f"{format_bytes(nbytes)} are needed at once in {tier.name} memory, of which "
-                    f"{format_bytes(tier.limit)} may be used; use smaller chunks or raise {tier.name}_memory"
+                    f"{format_bytes(tier.limit)} may be used; use smaller chunks or raise {tier.setting}"
                 )
 
     def no_room(self, needs: dict[int, int], spill_error: SpillError | None) -> Exception:
@@ -365,7 +376,7 @@ class Ledger:
             error = SpillError(f"{facts}, and nothing more could be spilled: {spill_error}")
             error.__cause__ = spill_error
             return error
-        names = " and ".join(f"{self.tiers[level].name}_memory" for level in self.short(needs))
+        names = " and ".join(self.tiers[level].setting for level in self.short(needs))
         return MemoryLimitError(
             f"{facts}; raise {names} or use smaller chunks"
             + ("" if self.disk else ", or set spill_directory so that chunks can go to disk")

@@ -14,7 +14,7 @@ from gpuarray.cluster.events import Events, RunDone, RunFailed, RunStarted, Subs
 from gpuarray.cluster.finalizers import finalize
 from gpuarray.cluster.host import available_threads
 from gpuarray.cluster.memory import MemoryManager
-from gpuarray.cluster.running import Running
+from gpuarray.cluster.running import Place, Running
 from gpuarray.cluster.task import Chunk, Key, Plan
 from gpuarray.cluster.transfer import Hold
 from gpuarray.cluster.window import Window
@@ -27,6 +27,13 @@ _HORIZON = 256
 
 _INSIDE: ContextVar[Running | None] = ContextVar("gpuarray_run", default=None)
 """The run whose task this code is part of."""
+
+
+def check_cancelled() -> None:
+    """Unwind the task that this code is part of if its run is being stopped: for what takes long inside one task."""
+    running = _INSIDE.get()
+    if running is not None:
+        running.check()
 
 
 class LocalExecutor:
@@ -42,8 +49,8 @@ class LocalExecutor:
 
     Parameters
     ----------
-    backend : what the tasks compute with
-    host_limit, device_limit : bytes of memory that chunks and running tasks may take, None for no limit
+    backend : what the tasks compute with; a tuple of several devices shares them out
+    host_limit, device_limit : bytes of memory that chunks and running tasks may take, None for no limit; of each device
     directory : where chunks are spilled that fit in no memory; None: nowhere
     threads : how many tasks compute at once; None: one per processor this process may run on
     in_caller : perform every task in the caller's thread, one after the other: for debugging
@@ -71,7 +78,7 @@ class LocalExecutor:
                 raise ConfigError(f"{name}={value!r} is not a positive integer; write one, or None")
         if host_limit is not None:
             return_freed_memory()
-        self.backend = backend
+        self.backend = backend[0] if isinstance(backend, tuple) else backend
         self.threads = threads or available_threads()
         self._in_caller = in_caller
         self.events = Events(subscribers)
@@ -185,9 +192,9 @@ class Kept(Mapping[Key, Chunk]):
             raise KeyError(key)
         return self._memory.read(self._run, key)
 
-    def hold(self, key: Key, memory: MemoryManager) -> Hold | None:
-        """The chunk where tasks compute, if it is there and `memory` is where it is held."""
-        return memory.hold(self._run, key) if memory is self._memory else None
+    def hold(self, key: Key, place: Place) -> Hold | None:
+        """The chunk where a task computes, if it is there."""
+        return self._memory.hold(self._run, key, place.number) if place.manager is self._memory else None
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self._keys)

@@ -24,7 +24,7 @@ from gpuarray.cluster.disk import DiskTier
 from gpuarray.cluster.events import Dropped, Events, MemoryState, TierState, monotonic
 from gpuarray.cluster.ledger import Held, Run, Ticket
 from gpuarray.cluster.sizes import format_bytes
-from gpuarray.cluster.staging import Staging
+from gpuarray.cluster.staging import stagings_of
 from gpuarray.cluster.task import Chunk, Key
 from gpuarray.cluster.tiers import DeviceTier, HostTier, Tier
 from gpuarray.cluster.transfer import Mover
@@ -48,8 +48,9 @@ class MemoryManager(Mover):
 
     Parameters
     ----------
-    backend : where tasks compute; if it has memory of its own, that is the first tier, and the host's the second
-    host_limit, device_limit : bytes, None for no limit
+    backend : where tasks compute; if it has memory of its own, that is the first tier, and the host's the second.
+        Several devices are given as a tuple: tiers beside each other
+    host_limit, device_limit : bytes, None for no limit; of every device
     directory : the last tier; None: nothing is spilled to disk
     events : told of moves and drops
 
@@ -67,10 +68,16 @@ class MemoryManager(Mover):
         device_limit: int | None = None,
         events: Events | None = None,
     ) -> None:
-        self._nbytes = backend.nbytes
-        self.staging = None if is_host(backend) else Staging(backend, host_limit)
-        """The way to and from the device, where tasks compute on one."""
-        tiers: list[Tier] = [] if self.staging is None else [DeviceTier(self.staging, device_limit)]
+        self.backends: tuple[Any, ...] = backend if isinstance(backend, tuple) else (backend,)
+        """Where tasks compute, by place."""
+        self._nbytes = self.backends[0].nbytes
+        self.stagings = () if is_host(self.backends[0]) else stagings_of(self.backends, host_limit)
+        """The way to and from each device, where tasks compute on devices."""
+        self.staging = self.stagings[0] if self.stagings else None
+        tiers: list[Tier] = [
+            DeviceTier(staging, device_limit, "device" if len(self.stagings) == 1 else f"device {k}")
+            for k, staging in enumerate(self.stagings)
+        ]
         tiers.append(HostTier(host_limit, 0 if self.staging is None else self.staging.nbytes))
         if directory is not None:
             tiers.append(DiskTier(directory))
@@ -81,6 +88,8 @@ class MemoryManager(Mover):
         """Whether there is a disk below the memory."""
         self.device = self.staging is not None
         """Whether tasks compute in another memory than the host's."""
+        self.places = len(self.backends)
+        """How many devices tasks compute on; the processor is one."""
         self._numbers = itertools.count(1)
         self._waiting = 0
         self._orphans: deque[int] = deque()
@@ -162,6 +171,7 @@ class MemoryManager(Mover):
         *,
         load: int = 0,
         work: int = 0,
+        place: int = 0,
         wait: bool = True,
         evict: bool = True,
         overdraw: bool = False,
@@ -173,6 +183,7 @@ class MemoryManager(Mover):
 
         Parameters
         ----------
+        place : where the task computes, of several devices
         wait : for running tasks to release theirs
         evict : whether chunks may move down to make room
         overdraw : do not wait but exceed the limit, as a task must that runs inside another task
@@ -191,7 +202,7 @@ class MemoryManager(Mover):
                 if cancelled():
                     return None
                 ledger = self._ledger
-                ticket = ledger.ticket(run, keys, load, work)
+                ticket = ledger.ticket(run, keys, load, work, place)
                 if not self.limited or not ledger.short(ticket.reserved):
                     return ledger.grant(ticket)
                 ledger.refuse_giants(ticket)
@@ -236,13 +247,28 @@ class MemoryManager(Mover):
         if ticket.lifts:
             # from the host first: it must have room for those from disk to pass through
             for key in sorted(ticket.lifts, key=lambda key: held[key].level):
-                self._lift(held[key], ticket)
-        return {key: held[key].payload for key in ticket.keys}
+                if key not in ticket.copies:  # of a first try that ran out of memory
+                    self._lift(held[key], ticket)
+        return {key: ticket.copies[key] if key in ticket.copies else held[key].payload for key in ticket.keys}
+
+    def nearest(self, run: int, keys: Iterable[Key], significant: int, otherwise: int) -> int:
+        """The device that holds most bytes of some chunks, if they are more than `significant`; but another if that one
+        holds half as many: tasks that read of everywhere are shared out."""
+        with self._lock:
+            there: dict[int, int] = {}
+            for key in keys:
+                entry = self._ledger.runs[run].held.get(key)
+                if entry is not None and entry.level < self._ledger.host:
+                    there[entry.level] = there.get(entry.level, 0) + entry.nbytes
+        place = max(there, key=lambda level: there[level], default=otherwise)
+        most = there.get(place, 0)
+        return place if most > significant and most > 2 * there.get(otherwise, 0) else otherwise
 
     def shrink(self, ticket: Ticket, nbytes: int) -> None:
         """Give back all but `nbytes` of what a ticket has reserved where tasks compute."""
+        ticket.copies.clear()
         with self._lock:
-            surplus = ticket.reserved.get(0, 0) - nbytes
+            surplus = ticket.reserved.get(ticket.place, 0) - nbytes
             if surplus > 0:
                 self._ledger.spend(ticket, surplus)
                 if self._waiting:
@@ -250,6 +276,7 @@ class MemoryManager(Mover):
 
     def release(self, ticket: Ticket) -> None:
         """Give back what is left of a reservation and unpin its keys."""
+        ticket.copies.clear()
         with self._lock:
             self._ledger.close(ticket)
             self._bury()
@@ -281,8 +308,8 @@ class MemoryManager(Mover):
             mine = ledger.runs[run]
             if key in mine.held:
                 raise ValueError(f"chunk {key} of run {run} exists already")
-            if nbytes > ticket.reserved.get(0, 0):
-                left = format_bytes(ticket.reserved.get(0, 0))
+            if nbytes > ticket.reserved.get(ticket.place, 0):
+                left = format_bytes(ticket.reserved.get(ticket.place, 0))
                 raise MemoryLimitError(f"chunk {key} takes {format_bytes(nbytes)} of the {left} reserved for its task")
             mine_owned = roots(chunk)
             if not mine_owned.isdisjoint(ledger.owners):  # another thread put the same array meanwhile
@@ -294,7 +321,8 @@ class MemoryManager(Mover):
         return nbytes
 
     def fetch(self, run: int, key: Key) -> Chunk:
-        """A chunk for a reader outside any task, where tasks compute; it stays there if there is room."""
+        """A chunk for a reader outside any task, where tasks compute (the first of several devices); it stays there if
+        there is room."""
         ticket = self.admit(run, (key,), overdraw=True)
         assert ticket is not None  # nothing cancels it
         try:

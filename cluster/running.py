@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,19 +20,31 @@ from gpuarray.cluster.window import Node, Window
 from gpuarray.kernels import backends
 from gpuarray.kernels.errors import TaskError
 
+TOGETHER = 4
+"""Tasks beside each other that one of several devices computes before the next one has its turn: few, so that all
+devices have work of the tasks that are under way."""
+SIGNIFICANT = 4
+"""Inputs decide where a task computes if they are more than one in so many of the bytes that it needs beside them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One of the devices on which the tasks of a memory manager compute."""
+
+    manager: MemoryManager
+    number: int
+
 
 class Insistent:
     """What `LiftableWork.lift` needs of a `Staging`; if the device runs out of memory, chunks make room."""
 
-    def __init__(self, memory: MemoryManager, twice: Callable[[Callable[[], Any]], Any]) -> None:
-        self.memory, self._staging, self._twice = memory, memory.staging, twice
+    def __init__(self, memory: MemoryManager, place: int, twice: Callable[[Callable[[], Any]], Any]) -> None:
+        self.memory, self._staging, self._twice = Place(memory, place), memory.stagings[place], twice
 
     def upload(self, array: Any) -> Any:
-        assert self._staging is not None
         return self._twice(partial(self._staging.upload, array))
 
     def stream(self, shape: tuple[int, ...], dtype: Any, read: Callable[[Any, Any], object]) -> Any:
-        assert self._staging is not None
         return self._twice(partial(self._staging.stream, shape, dtype, read))
 
 
@@ -72,10 +85,9 @@ class Running:
     """
 
     def __init__(self, backend: Any, memory: MemoryManager, plan: Plan, number: int, outer: Running | None) -> None:
-        self.backend, self.memory, self.plan, self.number, self.outer = backend, memory, plan, number, outer
+        self.memory, self.plan, self.number, self.outer = memory, plan, number, outer
         self.stopped = False
-        self._twice = partial(memory.twice, number)
-        self._home = Home(memory.staging) if memory.staging is not None else backend
+        self._homes = tuple(map(Home, memory.stagings)) or (backend,)
         self._kept = frozenset(plan.kept)
         self._stages = {stage.number: stage for stage in plan.stages}
 
@@ -121,11 +133,26 @@ class Running:
             task.inputs,
             load=task.load_nbytes,
             work=task.work_nbytes,
+            place=self.place(task),
             wait=not ahead,
             evict=not ahead,
             overdraw=self.outer is not None,
             cancelled=self.cancelled,
         )
+
+    def place(self, task: Task) -> int:
+        """The device, of several, that a task computes on: where its inputs are, if they matter, else the devices take
+        turns, each with a few tasks that are beside each other in the stage, and so read and make what is."""
+        places = self.memory.places
+        if places == 1:
+            return 0
+        stage = self._stages.get(task.key[0])
+        tasks = stage.tasks if stage else 1
+        rounds = -(-tasks // (TOGETHER * places))  # which end with as many tasks for each
+        turn = task.key[-1] // max(1, -(-tasks // (rounds * places))) % places
+        if not task.inputs:
+            return turn
+        return self.memory.nearest(self.number, task.inputs, (task.load_nbytes + task.work_nbytes) // SIGNIFICANT, turn)
 
     def perform(
         self,
@@ -142,21 +169,22 @@ class Running:
         made : told which chunks exist now
         """
         task, memory, events = node.task, self.memory, self.memory.events
+        twice = partial(memory.twice, self.number, place=ticket.place)
         if events:
             events.emit(TaskStarted(monotonic(), self.number, task.key, threading.get_ident()))
         start = monotonic()
-        chunks = self._twice(lambda: memory.take(ticket)) if task.inputs else {}
-        loaded = self._load(task)
+        chunks = twice(lambda: memory.take(ticket)) if task.inputs else {}
+        loaded = self._load(task, ticket.place)
         loaded_at = monotonic()
         self.check()
         with slot:
             running_at = monotonic()
             self.check()
-            with self._done():
-                result = self._twice(partial(task.work.run, self.backend, loaded, chunks))
+            with self._done(ticket.place):
+                result = twice(partial(task.work.run, memory.backends[ticket.place], loaded, chunks))
             ran_at = monotonic()
         if task.outputs or result.kept:
-            with self._done():
+            with self._done(ticket.place):
                 self._keep(task, result, ticket, loaded)
             result = Result({}, result.writes)  # from here on the chunks are the memory manager's alone
             made(key for key, _ in task.outputs)
@@ -181,32 +209,35 @@ class Running:
             )
             memory.tell(self.number)
 
-    def _load(self, task: Task) -> Any:
+    def _load(self, task: Task, place: int) -> Any:
         """Read; and bring to the device, while others compute, what a task may have there from the start."""
         lift = getattr(task.work, "lift", None)
         if self.memory.staging is None or lift is None:
             return task.work.load()
-        return lift(Insistent(self.memory, self._twice))
+        return lift(Insistent(self.memory, place, partial(self.memory.twice, self.number, place=place)))
 
     @contextlib.contextmanager
-    def _done(self) -> Iterator[None]:
+    def _done(self, place: int) -> Iterator[None]:
         """Waits for what a device is told inside: what it uses may be given back then, though an error ends it."""
         if not self.memory.device:
             yield
             return
-        with self.backend.active():
+        backend = self.memory.backends[place]
+        with backend.active():
             try:
                 yield
             finally:
-                self.backend.record().wait()
+                backend.record().wait()
 
     def _store(self, task: Task, result: Result, ticket: Ticket) -> None:
         """Hand on a task's results. From a device they come through the host, and the next task can have the rest."""
-        staging, writes = self.memory.staging, result.writes
-        if staging is not None:
+        writes = result.writes
+        if self.memory.device:
+            staging = self.memory.stagings[ticket.place]
+            twice = partial(self.memory.twice, self.number, place=ticket.place)
             self.memory.shrink(ticket, sum(map(leaving_nbytes, writes)))
-            writes = tuple(write for write in writes if not self._twice(partial(landed, staging, write)))
-        task.work.store(self._home, Result({}, writes))
+            writes = tuple(write for write in writes if not twice(partial(landed, staging, write)))
+        task.work.store(self._homes[ticket.place], Result({}, writes))
 
     def dispose(self, keys: list[Key]) -> None:
         """Drop chunks that nobody reads any more."""
@@ -223,11 +254,12 @@ class Running:
 
     def _keep(self, task: Task, result: Result, ticket: Ticket, loaded: Any) -> None:
         """Hold the kept outputs of a task, if they are what it has declared."""
-        check_outputs(task, result, self.backend)
+        check_outputs(task, result, self.memory.backends[ticket.place])
         foreign = roots(loaded) if isinstance(loaded, list | tuple) else ()
         for key, _ in task.outputs:
             if key in self._kept or self.plan.readers(key):
-                self._twice(partial(self.memory.put, self.number, key, result.kept[key], ticket, foreign))
+                put = partial(self.memory.put, self.number, key, result.kept[key], ticket, foreign)
+                self.memory.twice(self.number, put, ticket.place)
 
 
 def check_outputs(task: Task, result: Result, backend: Any) -> None:

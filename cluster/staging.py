@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -35,6 +35,28 @@ Array = np.ndarray[Any, Any]
 Index = tuple[int | slice, ...]
 
 
+class Pinned:
+    """A bounded amount of pinned memory, which all devices of a process share: each can copy from and to it.
+
+    Parameters
+    ----------
+    host_limit : bytes of the host's memory, None for no limit
+    """
+
+    def __init__(self, host_limit: int | None = None) -> None:
+        most = MOST if host_limit is None else min(MOST, host_limit // _PART)
+        pieces = max(_PIECES, most // _PIECE) if most >= _LEAST else 0
+        self.piece = most // pieces // 64 * 64 if pieces else 0
+        self.nbytes = pieces * self.piece
+        """Bytes that are set aside, whether they are allocated yet or not; 0 where the host has too little for any:
+        copies are then made straight from where the bytes are, and the device may wait for them."""
+        self.together = max(1, pieces // 4)
+        """Pieces that one array may have under way."""
+        self.free: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(pieces):
+            self.free.put(None)  # allocated when it is needed
+
+
 class Staging:
     """The way between the memory of the host and that of a device.
 
@@ -48,20 +70,15 @@ class Staging:
     ----------
     backend : see `gpuarray.kernels.backends.base.DeviceBackend`
     host_limit : bytes of the host's memory, None for no limit
+    pinned : the memory that copies pass through, if others share it
     """
 
-    def __init__(self, backend: Any, host_limit: int | None = None) -> None:
+    def __init__(self, backend: Any, host_limit: int | None = None, pinned: Pinned | None = None) -> None:
         self._backend = backend
-        most = MOST if host_limit is None else min(MOST, host_limit // _PART)
-        pieces = max(_PIECES, most // _PIECE) if most >= _LEAST else 0
-        self._piece = most // pieces // 64 * 64 if pieces else 0
-        self.nbytes = pieces * self._piece
-        """Bytes of pinned memory that are set aside, whether they are allocated yet or not; 0 where the host has too
-        little for any: copies are then made straight from where the bytes are, and the device may wait for them."""
-        self._together = max(1, pieces // 4)
-        self._free: SimpleQueue[Any] = SimpleQueue()
-        for _ in range(pieces):
-            self._free.put(None)  # allocated when it is needed
+        self._pinned = Pinned(host_limit) if pinned is None else pinned
+        self._piece = self._pinned.piece
+        self.nbytes = self._pinned.nbytes
+        """See `Pinned.nbytes`."""
 
     def upload(self, array: np.ndarray[Any, Any]) -> Any:
         """A NumPy array on the device, ready to be used, in the same order of axes in memory.
@@ -135,6 +152,38 @@ class Staging:
                     flights.start(lease, backend.download(part, lease.array), index)
             return here.transpose(_inverse(axes)) if out is None else out
 
+    def copy_from(self, other: Staging, array: Any) -> Any:
+        """An array of another device on this one, ready to be used, in the same order of axes in memory.
+
+        The devices copy it between them where they can; else it passes through the host piece by piece.
+
+        Raises
+        ------
+        MemoryError
+            if the device has no room for it; nothing of it is left there.
+        """
+        dense, axes = in_memory_order(array)
+        if array.dtype.hasobject or not dense.flags.c_contiguous or array.dtype.itemsize > self._piece:
+            return self.upload(other.download(array))
+        with self._backend.active():
+            copy = self._backend.copy_from(other._backend, dense)
+            if copy is not None:
+                there = copy.wait()
+            else:
+                there = self._backend.allocate(dense.shape, dense.dtype)
+                self._cross(other, dense.reshape(-1), there.reshape(-1))
+        return there if _ordered(axes) else there.transpose(_inverse(axes))
+
+    def _cross(self, other: Staging, source: Any, target: Any) -> None:
+        """Copy between devices that do not see each other."""
+        with self._flights(None) as flights:
+            for (index, part), (_, there) in zip(self._parts(target), self._parts(source), strict=True):
+                lease = flights.lease(part)
+                with other._backend.active():
+                    lease.copy = other._backend.download(there, lease.array)
+                    lease.copy.wait()
+                flights.start(lease, self._backend.upload(lease.array, part), index)
+
     def _parts(self, flat: Any) -> list[tuple[Index, Any]]:
         """All at once: no view is taken of an array that is being copied."""
         return [(index, flat[index]) for index in pieces(flat, self._piece)]
@@ -157,14 +206,14 @@ class _Lease:
         self.array: Any = None
         self.copy: Any = None
         try:
-            self._memory = staging._free.get(wait, _PATIENCE if wait else None)
+            self._memory = staging._pinned.free.get(wait, _PATIENCE if wait else None)
         except Empty:
             if not wait:
                 raise
             self._memory = np.empty(staging._piece, np.uint8)  # an interrupt has lost one
         self._staging = staging  # from here on it goes back, whatever happens
         if self._memory is None:
-            self._memory = _pinned(staging)
+            self._memory = _new_piece(staging)
 
     def shape(self, like: Any) -> None:
         """Make `array` an array of the shape and dtype of another."""
@@ -180,7 +229,7 @@ class _Lease:
             staging, self._staging = self._staging, None
             self.array = None
             if staging is not None:
-                staging._free.put(self._memory)
+                staging._pinned.free.put(self._memory)
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):  # an interrupt has struck before `give_up`
@@ -197,7 +246,7 @@ class _Flights:
     def lease(self, part: Any) -> _Lease:
         """A piece of memory like `part`. Nobody who has some waits for others: all would, in the end."""
         while self._flying:
-            if len(self._flying) < self._staging._together:
+            if len(self._flying) < self._staging._pinned.together:
                 with contextlib.suppress(Empty):
                     return self._shaped(_Lease(self._staging, wait=False), part)
             self._land()
@@ -233,7 +282,13 @@ class _Flights:
                 lease.give_back()
 
 
-def _pinned(staging: Staging) -> np.ndarray[Any, Any]:
+def stagings_of(backends: Iterable[Any], host_limit: int | None = None) -> tuple[Staging, ...]:
+    """The ways to and from several devices, through the same pinned memory."""
+    pinned = Pinned(host_limit)
+    return tuple(Staging(backend, pinned=pinned) for backend in backends)
+
+
+def _new_piece(staging: Staging) -> np.ndarray[Any, Any]:
     """Pinned memory; ordinary memory where the system pins no more."""
     try:
         memory: np.ndarray[Any, Any] = staging._backend.pinned(staging._piece)

@@ -24,6 +24,8 @@ class Tier:
     """
 
     name = "host"
+    setting = "host_memory"
+    """What limits it."""
 
     def __init__(self, limit: int | None = None, aside: int = 0) -> None:
         self.limit, self.aside = limit, aside
@@ -64,11 +66,11 @@ class HostTier(Tier):
 class DeviceTier(Tier):
     """The memory of a backend that has its own. Who puts or gets a chunk waits for the copy."""
 
-    name = "device"
+    setting = "device_memory"
 
-    def __init__(self, staging: Staging, limit: int | None = None) -> None:
+    def __init__(self, staging: Staging, limit: int | None = None, name: str = "device") -> None:
         super().__init__(limit)
-        self._staging = staging
+        self._staging, self.name = staging, name
 
     def put(self, key: Key, chunk: Chunk) -> Chunk:
         return tuple(self._staging.upload(array) for array in chunk)
@@ -84,6 +86,10 @@ class DeviceTier(Tier):
             there = self._staging.stream(dense, dtype, lambda index, piece: fill(as_bytes(piece)[0]))
             chunk.append(there.transpose(tuple(map(int, np.argsort(axes)))))
         return tuple(chunk)
+
+    def put_from(self, other: DeviceTier, payload: Chunk) -> Chunk:
+        """Make a payload of one of another device."""
+        return tuple(self._staging.copy_from(other._staging, array) for array in payload)
 
     def get(self, key: Key, payload: Chunk) -> Chunk:
         return tuple(self._staging.download(array) for array in payload)

@@ -44,11 +44,11 @@ class Mover:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
 
-    def hold(self, run: int, key: Key) -> Hold | None:
-        """Keep a chunk where tasks compute, if it is there; for tasks of another run, whose tickets do not name it."""
+    def hold(self, run: int, key: Key, place: int = 0) -> Hold | None:
+        """Keep a chunk where a task computes, if it is there; for tasks of other runs, whose tickets do not name it."""
         with self._lock:
             entry = self._ledger.runs[run].held.get(key)
-            if entry is None or entry.level or entry.busy:
+            if entry is None or entry.level != place or entry.busy:
                 return None
             entry.holds += 1
             return Hold(self, entry)
@@ -83,7 +83,7 @@ class Mover:
 
     # Without the lock
 
-    def twice(self, run: int, function: Callable[[], T]) -> T:
+    def twice(self, run: int, function: Callable[[], T], place: int = 0) -> T:
         """Call; if memory runs out although it was reserved, move all that may move out of the way and call again.
 
         Raises
@@ -97,35 +97,35 @@ class Mover:
             raise
         except MemoryError:
             pass  # left before the second try: its traceback holds what the first one had allocated
-        freed = self.relieve(run)
+        freed = self.relieve(run, place)
         try:
             return function()
         except MemoryError as error:
-            tier = self._ledger.tiers[0]
+            tier = self._ledger.tiers[place]
             message = (
                 f"{tier.name} memory ran out twice, although only {format_bytes(tier.held)} are held and "
                 f"{format_bytes(tier.reserved)} reserved (limit: {format_bytes(tier.limit) if tier.limit else 'none'}) "
-                f"and {format_bytes(freed)} were moved out; lower {tier.name}_memory, or free what others hold there"
+                f"and {format_bytes(freed)} were moved out; lower {tier.setting}, or free what others hold there"
             )
             if self._ledger.host:
                 raise DeviceMemoryError(message) from error
             error.add_note(message)
             raise
 
-    def relieve(self, run: int) -> int:
-        """Move every unpinned chunk out of the memory where tasks compute, for a run; return the bytes freed.
+    def relieve(self, run: int, place: int = 0) -> int:
+        """Move every unpinned chunk out of the memory where a task computes, for a run; return the bytes freed.
 
         For when the device runs out of memory although the sums say otherwise.
         """
         freed = 0
         while True:
             with self._lock:
-                moves = self._ledger.plan_relief(run)
+                moves = self._ledger.plan_relief(run, place)
                 for move in moves:
                     self._ledger.begin(move)
             if not moves or self._carry_all(moves) is not None:
                 return freed
-            freed += sum(move.entry.nbytes for move in moves if not move.src and move.entry.level)
+            freed += sum(move.entry.nbytes for move in moves if move.src == place and move.entry.level != place)
 
     def _carry_all(self, moves: list[Move]) -> SpillError | None:
         """Carry out moves; if the disk refuses one, it and the rest are given up, and its error is returned."""
@@ -176,37 +176,63 @@ class Mover:
             return dst.put(entry.key, chunk)
 
     def _lift(self, entry: Held, ticket: Ticket) -> None:
-        """Raise a pinned chunk to the first tier; its room is in the ticket."""
+        """Raise a pinned chunk to where the task computes; its room is in the ticket."""
         ledger = self._ledger
         with self._lock:
-            while entry.level and entry.busy:
+            while entry.busy and entry.level >= ledger.host and entry.level != ticket.place:
                 self._changed.wait()
-            src = ledger.tiers[entry.level]
-            if not entry.level:
+            src, near = ledger.tiers[entry.level], ledger.tiers[ticket.place]
+            if entry.level == ticket.place:
                 ledger.spend(ticket, ticket.lifts.pop(entry.key, 0))
                 return
-            entry.busy = True
+            beside = entry.level < ledger.host
+            entry.busy = entry.busy or not beside
             if entry.level > ledger.host:
                 ledger.pay(ticket, ticket.debt)
         start = monotonic()
+        if beside:
+            self._beside(entry, src, near, ticket)
+        else:
+            self._above(entry, src, near, ticket)
+        if self.events:
+            now = monotonic()
+            self.events.emit(Moved(now, entry.run, entry.key, src.name, near.name, entry.nbytes, now - start))
+
+    def _above(self, entry: Held, src: Tier, near: Tier, ticket: Ticket) -> None:
+        """Raise a chunk, which is busy, from the host or the disk."""
+        ledger = self._ledger
         try:
-            chunk = self._raised(entry, src, ledger.tiers[0])
+            chunk = self._raised(entry, src, near)
             with self._lock:
                 ledger.spend(ticket, ticket.lifts.pop(entry.key))
                 from_host = entry.level == ledger.host
-                ledger.place(entry, 0, chunk, roots(chunk))
+                ledger.place(entry, ticket.place, chunk, roots(chunk))
                 if from_host:
                     ledger.pay(ticket, entry.nbytes)
-                ledger.tiers[0].moved_in += entry.nbytes
-                ledger.tiers[0].moves_in += 1
+                near.moved_in += entry.nbytes
+                near.moves_in += 1
         finally:
             with self._lock:
                 entry.busy = False
                 self._changed.notify_all()
-        if self.events:
-            now = monotonic()
-            name = ledger.tiers[0].name
-            self.events.emit(Moved(now, entry.run, entry.key, src.name, name, entry.nbytes, now - start))
+
+    def _beside(self, entry: Held, src: Tier, near: Tier, ticket: Ticket) -> None:
+        """Copy a pinned chunk from another device. If nobody else reads it, now or later, it moves. Else the copy is
+        the task's own, and counts as reserved until the task has computed."""
+        assert isinstance(src, DeviceTier)
+        assert isinstance(near, DeviceTier)
+        ledger = self._ledger
+        chunk = near.put_from(src, entry.payload)
+        with self._lock:
+            near.moved_in += entry.nbytes
+            near.moves_in += 1
+            alone = entry.pins == 1 and not (entry.holds or entry.busy or entry.gone) and len(entry.uses) <= 1
+            if alone:
+                ledger.spend(ticket, ticket.lifts.pop(entry.key))
+                ledger.place(entry, ticket.place, chunk, roots(chunk))
+                self._changed.notify_all()
+            else:
+                ticket.copies[entry.key] = chunk
 
     def _raised(self, entry: Held, src: Tier, first: Tier) -> Chunk:
         if isinstance(src, DiskTier) and isinstance(first, DeviceTier):

@@ -28,6 +28,7 @@ from typing import Any, Literal, cast
 from gpuarray.cluster.host import available_memory, available_threads, physical_memory
 from gpuarray.cluster.sizes import parse_bytes
 from gpuarray.errors import ConfigError
+from gpuarray.kernels.devices import NAMES
 
 HOST_FRACTION = 0.6
 """Of the memory available when a run starts, the part it may use where `host_memory` is None."""
@@ -38,9 +39,12 @@ _MOST_THREADS = 1024
 
 
 def _device(value: object, name: str) -> str:
-    if isinstance(value, str) and re.fullmatch(r"auto|cpu|fake|cuda(:(0|[1-9][0-9]{0,3}))?", value):
+    if isinstance(value, str) and re.fullmatch(NAMES, value):
         return value
-    raise ConfigError(f'{name}={value!r} is no device; write "auto", "cpu", "cuda" or "cuda:N" with N = 0, 1, ...')
+    raise ConfigError(
+        f'{name}={value!r} is no device; write "auto", "cpu", "cuda" or "cuda:N" with N = 0, 1, ..., or for several '
+        '"cuda:0,1" or "cuda:all"'
+    )
 
 
 def _size(value: object, name: str) -> int:
@@ -112,8 +116,8 @@ class Settings:
 
     Parameters
     ----------
-    device : ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:N"``; ``"fake"`` is device memory
-        played on the CPU, for tests
+    device : ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:N"``; ``"cuda:0,1"`` or ``"cuda:all"``
+        share the tasks out among several; ``"fake"`` is device memory played on the CPU, for tests
     device_memory : bytes that a run may hold on one device; None: 90 % of what it has free
     host_memory : bytes that a run may hold in host memory; None: 60 % of what is available when it starts
     spill_directory : where chunks go that fit in neither, in a private folder; None: the system's temporary folder

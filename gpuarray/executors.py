@@ -13,7 +13,7 @@ from gpuarray import config
 from gpuarray.cluster import active
 from gpuarray.graph.leaves import Stored
 from gpuarray.kernels import backends, cache
-from gpuarray.kernels.devices import backend_for, budget
+from gpuarray.kernels.devices import backends_for, budget
 from gpuarray.plan.elsewhere import Elsewhere
 from gpuarray.readers import KeptReader
 
@@ -27,8 +27,9 @@ class Engine:
 
     executor: Any
     backend: Any
+    """What tasks compute with; the first of several devices, where results are that stay there."""
     limit: int
-    """Bytes of the memory in which tasks compute that a run may hold."""
+    """Bytes of the memory in which tasks compute that a run may hold; of each device."""
     host_limit: int
     """Bytes of host memory that a run may hold; the same where tasks compute there. What is pinned for the copies to
     and from a device is not among them."""
@@ -80,8 +81,9 @@ def make(settings: config.Settings) -> Engine:
 
     cache.set_folder(settings.cache_path())
     threads, host = settings.thread_count(), settings.host_limit()
-    backend = backend_for(settings.device, settings.device_memory)
-    device = None if backend.name == "numpy" else budget(backend) or host
+    devices = backends_for(settings.device, settings.device_memory)
+    backend = devices[0]
+    device = None if backend.name == "numpy" else min(budget(b) or host for b in devices)
     directory = settings.spill_path()
     if settings.executor is not None:
         from gpuarray.cluster.futures import FuturesExecutor
@@ -90,7 +92,7 @@ def make(settings: config.Settings) -> Engine:
         elsewhere = Elsewhere(pool.threads, None, lambda reader: None)
         return Engine(pool, pool.backend, host, host, pool.threads, elsewhere)
     executor = LocalExecutor(
-        backend,
+        devices,
         host_limit=host,
         device_limit=device,
         directory=directory,

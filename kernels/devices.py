@@ -23,20 +23,51 @@ CUDA, CUDA_MANAGED = 2, 13
 """DLPack's numbers of the memory of NVIDIA's GPUs."""
 
 
-def backend_for(device: str, memory: int | None) -> Any:
-    """The backend of a device's name; ``"auto"`` is the first GPU, or the processor where none can be used.
+NAMES = r"auto|cpu|fake|cuda|(fake|cuda):(all|(0|[1-9][0-9]{0,3})(,(0|[1-9][0-9]{0,3}))*)"
+"""The names of devices, as a regular expression."""
 
-    Raises DeviceError where the device is not to be had, ConfigError where it has less memory than `memory`.
+FAKES = 2
+"""Devices that ``"fake:all"`` is."""
+
+
+def backend_for(device: str, memory: int | None) -> Any:
+    """The backend of the name of one device; see `backends_for`."""
+    found = backends_for(device, memory)
+    if len(found) > 1:
+        raise ConfigError(f'device="{device}" names {len(found)} devices where there can be but one; write one of them')
+    return found[0]
+
+
+def backends_for(device: str, memory: int | None) -> tuple[Any, ...]:
+    """The backends of the name of a device, or of several: ``"cuda:0,2"``, ``"cuda:all"``; ``"auto"`` is the first GPU,
+    or the processor where none can be used. Each may take `memory`.
+
+    >>> backends_for("fake:0,1", 1000)
+    (Fake(limit=1000, number=0), Fake(limit=1000, number=1))
+
+    Raises DeviceError where a device is not to be had, ConfigError where one is named twice or has less memory than
+    `memory`.
     """
     if device == "cpu" or (device == "auto" and not usable()):
-        return backends.get("numpy")
-    if device == "fake":
+        return (backends.get("numpy"),)
+    kind, _, which = device.partition(":")
+    numbers = [int(n) for n in which.split(",")] if which and which != "all" else [0]
+    if len(set(numbers)) < len(numbers):
+        raise ConfigError(f'device="{device}" names a device twice; write each once')
+    if kind == "fake":
         from gpuarray.kernels.backends.fake import Fake
 
-        return Fake(limit=memory)
+        return tuple(Fake(memory, n) for n in (range(FAKES) if which == "all" else numbers))
+    if which == "all":
+        from gpuarray.kernels.backends import cupy as gpus
+
+        numbers = list(range(len(gpus.devices()))) or [0]
+    return tuple(_gpu(device, n, memory) for n in numbers)
+
+
+def _gpu(device: str, number: int, memory: int | None) -> Any:
     from gpuarray.kernels.backends import cupy as gpus
 
-    number = 0 if device == "auto" else int(device.partition(":")[2] or 0)
     try:
         if not compiles():
             raise DeviceError("there is no numba-cuda with an NVVM, which compiles the kernels")

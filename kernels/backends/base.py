@@ -149,6 +149,13 @@ class DeviceBackend(Backend, Protocol):
         ValueError is raised. From memory that is not `pinned` the copy may be done before this returns.
         """
 
+    def copy_from(self, other: Any, array: Any) -> Copy | None:
+        """Start to copy an array of another device of the library, after all work queued there so far, to a new one of
+        `allocate` here. None where the devices do not see each other's memory.
+
+        The array is contiguous in C order. It is not changed, nor its memory given back, before the copy is done.
+        """
+
     def download(self, array: Any, out: np.ndarray[Any, Any] | None = None) -> Copy:
         """Start to copy a device array to the host, after all work queued so far: to `out`, or a new array.
 

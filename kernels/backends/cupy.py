@@ -180,8 +180,25 @@ class CupyBackend:
         """An array of CuPy on this device; those of others come over the bus between them."""
         if array.device.id == self.number:
             return array
+        cuda = self._cupy.cuda
+        with cuda.Device(array.device.id), cuda.using_allocator(None):
+            # its owner's work is queued where the owner works: on that device's default stream, or `finish` was called
+            dense = self._cupy.ascontiguousarray(array)
+            ready = self._copier.event(cuda.get_current_stream())
         with self._here():
-            return array.copy()
+            target = self.empty(dense.shape, dense.dtype)
+            self._copier.into.wait_event(self._copier.event(self._work))  # see `from_host`
+            self._copier.sees(array.device.id)
+            return self._copier.across(dense, array.device.id, ready, target).wait().reshape(array.shape)
+
+    def copy_from(self, other: CupyBackend, array: Any) -> Copy | None:
+        with other._here():
+            refuse_strided("source", array)
+            ready = other._copier.event(other._work)
+        with self._here():
+            if not self._copier.sees(other.number):
+                return None
+            return self._copier.across(array, other.number, ready, self.allocate(array.shape, array.dtype))
 
     def to_host(self, array: Any) -> Host:
         if not self.is_array(array):

@@ -7,7 +7,7 @@ not been waited for cannot be used, nor can its memory be given back before the 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -198,7 +198,7 @@ class _Function:
 
 
 class Fake(Memory):
-    """One fake device.
+    """One fake device. Arrays of two refuse to mix.
 
     >>> device = Fake(limit=100)
     >>> x = device.empty((10,), np.dtype("float64"))
@@ -206,13 +206,23 @@ class Fake(Memory):
     Traceback (most recent call last):
         ...
     gpuarray.kernels.backends.fake_memory.FakeOutOfMemoryError: 80 bytes asked for, 80 of 100 in use
+
+    Parameters
+    ----------
+    limit : bytes
+    number : of the device
+    sees : numbers of the devices whose memory it can copy from; None: all
     """
 
     name = "fake"
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, number: int = 0, sees: Collection[int] | None = None) -> None:
         super().__init__(limit)
+        self.number, self.sees = number, sees
         self.xp: Any = _Namespace(self, np)
+
+    def __repr__(self) -> str:
+        return f"Fake(limit={self.limit}, number={self.number})"
 
     # Calls: device arrays are opened, NumPy works on what is inside, and results are closed again.
 
@@ -324,6 +334,25 @@ class Fake(Memory):
             buffer.pending += 1
             return Copy(self, array, target._data, target, finish)
 
+    def copy_from(self, other: Fake, array: FakeArray) -> Copy | None:
+        """Start to copy an array of another device; the bytes are read when the copy is waited for."""
+        if self.sees is not None and other.number not in self.sees:
+            return None
+        source = other._inside(array)
+        target = self.allocate(source.shape, source.dtype)
+        refuse_unlike(source, target)
+        buffer, ready = target._buffer, other.record()
+
+        def finish() -> None:
+            assert array is not None  # and so kept
+            buffer.pending -= 1
+            self.counters.peer_copies += 1
+            self.counters.peer_nbytes += source.nbytes
+
+        with self.lock:
+            buffer.pending += 1
+            return Copy(self, source, target._data, target, finish, ready)
+
     def download(self, array: FakeArray, out: Host | None = None) -> Copy:
         """Start to copy a device array to the host; until it is waited for, the NumPy array holds rubbish."""
         if not isinstance(array, FakeArray):
@@ -346,7 +375,16 @@ class Fake(Memory):
         return int(array.nbytes)
 
     def moved(self, array: FakeArray) -> FakeArray:
-        return array
+        if array._device is self:
+            return array
+        there = array._device._inside(array)
+        target = FakeArray(self, np.empty_like(there), Buffer(self, there.nbytes))
+        array._device.record().wait()
+        target._data[...] = there
+        with self.lock:
+            self.counters.peer_copies += 1
+            self.counters.peer_nbytes += there.nbytes
+        return target
 
     def gather(self, parts: Sequence[tuple[FakeArray, FakeArray]]) -> None:
         for source, target in parts:

@@ -40,6 +40,9 @@ class Counters:
     uploaded_nbytes: int = 0
     downloads: int = 0
     downloaded_nbytes: int = 0
+    peer_copies: int = 0
+    """Arrays that came from other devices without passing through the host."""
+    peer_nbytes: int = 0
     allocations: int = 0
     used_nbytes: int = 0
     peak_nbytes: int = 0
@@ -145,8 +148,17 @@ class Buffer:
 class Copy:
     """A copy under way. Its `array` may be used after `wait`; what is copied must stay as it is until then."""
 
-    def __init__(self, memory: Memory, source: Host, target: Host, array: Any, finish: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        source: Host,
+        target: Host,
+        array: Any,
+        finish: Callable[[], None],
+        after: Event | None = None,
+    ) -> None:
         self.array = array
+        self._after = after  # work of another device
         self._memory, self._source, self._target, self._finish = memory, source, target, finish
         self._checksum = checksum(source)
         self._event = memory.record()
@@ -154,6 +166,8 @@ class Copy:
 
     def wait(self) -> Any:
         """Finish the copy and return `array`."""
+        if self._after is not None:
+            self._after.wait()
         with self._memory.lock:
             if self._under_way:
                 self._under_way = False

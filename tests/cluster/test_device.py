@@ -49,7 +49,7 @@ def clean(executor):
     assert device.hazards == []
     assert all(tier.held == tier.reserved == 0 for tier in memory.states())
     assert device.counters.used_nbytes == 0
-    assert memory.staging._free.qsize() * memory.staging._piece == memory.staging.nbytes
+    assert memory.staging._pinned.free.qsize() * memory.staging._piece == memory.staging.nbytes
 
 
 def test_loads_are_uploaded_while_others_compute():
@@ -359,4 +359,4 @@ def test_spill_files_are_read_into_pinned_memory(spill, host, monkeypatch):
     gc.collect()
     assert device.hazards == []
     assert device.counters.used_nbytes == 0
-    assert memory.staging._free.qsize() * memory.staging._piece == memory.staging.nbytes
+    assert memory.staging._pinned.free.qsize() * memory.staging._piece == memory.staging.nbytes

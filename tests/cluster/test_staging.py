@@ -24,7 +24,7 @@ def device():
 
 def whole(staging):
     """Every piece is back."""
-    return staging._free.qsize() * staging._piece == staging.nbytes
+    return staging._pinned.free.qsize() * staging._piece == staging.nbytes
 
 
 ARRAYS = {
@@ -173,10 +173,10 @@ def test_a_lost_piece_is_replaced(device, monkeypatch):
     """An interrupt between two bytecodes may lose one; nobody may wait for it for ever."""
     monkeypatch.setattr(module, "_PATIENCE", 0.001)
     staging, array = Staging(device, 20_000), np.arange(100.0)
-    while not staging._free.empty():
-        staging._free.get()
+    while not staging._pinned.free.empty():
+        staging._pinned.free.get()
     np.testing.assert_array_equal(staging.download(staging.upload(array)), array)
-    assert not staging._free.empty()
+    assert not staging._pinned.free.empty()
 
 
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4), (1, 1, 9), (5, 1), (4, 0)])

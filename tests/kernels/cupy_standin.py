@@ -185,15 +185,22 @@ class Pointer:
         return Pointer(self._owner, self.ptr + offset)
 
     def copy_from_host_async(self, mem: int, size: int, stream: Stream) -> None:
-        stream.queue(_move, self.ptr, mem, size, self.ptr)
+        if _live.find(mem, size) is None:  # pageable: the driver has read it when it returns
+            staged = np.frombuffer(ctypes.string_at(mem, size), np.uint8)
+            stream.queue(_move, self.ptr, staged.ctypes.data, size, (self.ptr,), staged)
+        else:
+            stream.queue(_move, self.ptr, mem, size, (self.ptr, mem))
 
     def copy_to_host_async(self, mem: int, size: int, stream: Stream) -> None:
-        stream.queue(_move, mem, self.ptr, size, self.ptr)
+        if _live.find(mem, size) is None:  # pageable: it is there when the driver returns
+            stream.synchronize()
+            _move(mem, self.ptr, size, (self.ptr,))
+        else:
+            stream.queue(_move, mem, self.ptr, size, (self.ptr, mem))
 
 
-def _move(target: int, source: int, nbytes: int, device: int) -> None:
-    # where none could be pinned, the host's memory is anybody's
-    for address in (device,) if PinnedMemory.refuse else (target, source):
+def _move(target: int, source: int, nbytes: int, known: tuple[int, ...], held: Any = None) -> None:
+    for address in known:
         if _live.find(address, nbytes) is None:
             raise CUDARuntimeError(f"cudaErrorIllegalAddress: {nbytes} bytes at {address} are gone")
     ctypes.memmove(target, source, nbytes)
@@ -207,6 +214,7 @@ class Stream:
         self._done = 0
         self._lock = threading.RLock()
         self.ptr = id(self)
+        _streams[self.ptr] = self
 
     def queue(self, *call: Any) -> None:
         with self._lock:
@@ -306,6 +314,7 @@ class PinnedMemory:
 
 
 _live = _Live()
+_streams: weakref.WeakValueDictionary[int, Stream] = weakref.WeakValueDictionary()
 
 
 class CuPy:
@@ -316,10 +325,16 @@ class CuPy:
 
     def __init__(self, devices: int = 1) -> None:
         self.devices = devices
+        self.peers = set(range(devices))
+        """Devices whose memory the others see."""
+        self.peer_copies = 0
         runtime = types.SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             memoryTypeHost=1,
             getDeviceCount=lambda: self.devices,
+            deviceCanAccessPeer=lambda device, peer: int(peer in self.peers),
+            deviceEnablePeerAccess=self._enable,
+            memcpyPeerAsync=self._peer_copy,
             memGetInfo=lambda: (1 << 30, 2 << 30),
             pointerGetAttributes=lambda ptr: types.SimpleNamespace(type=1 if _live.find(ptr, 0) else 0),
         )
@@ -336,6 +351,14 @@ class CuPy:
             get_current_stream=lambda: getattr(_current, "stream", None) or Stream(),
             using_allocator=_using,
         )
+
+    def _enable(self, peer: int) -> None:
+        raise CUDARuntimeError("cudaErrorPeerAccessAlreadyEnabled: peer access is already enabled")
+
+    def _peer_copy(self, dst: int, dst_device: int, src: int, src_device: int, size: int, stream: int) -> None:
+        assert dst_device != src_device
+        self.peer_copies += 1
+        _streams[stream].queue(_move, dst, src, size, (dst, src))
 
     @staticmethod
     @contextlib.contextmanager

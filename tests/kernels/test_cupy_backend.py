@@ -15,7 +15,6 @@ import pytest
 
 from gpuarray.kernels import interpreter
 from gpuarray.kernels.backends import cupy as backend_module
-from gpuarray.kernels.backends import cupy_copies
 from gpuarray.kernels.backends.cupy import CupyBackend
 from gpuarray.kernels.backends.numpy import BACKEND as HOST
 from gpuarray.kernels.cuda import launch, offline
@@ -90,17 +89,9 @@ class TestCupyAsADevice(DeviceTests):
 FLOAT = np.dtype("float64")
 
 
-@pytest.fixture
-def small_stages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Buffers of 800 bytes, so that small arrays are copied in many parts."""
-    monkeypatch.setattr(cupy_copies, "STAGE", 800)
-    monkeypatch.setattr(cupy_copies, "SPLIT", 400)
-
-
-@pytest.mark.usefixtures("small_stages")
 @pytest.mark.parametrize("shape", [(99,), (100,), (101,), (1000,), (7, 13), (3, 250), (1, 1, 401), (0, 3), ()])
 @pytest.mark.parametrize("order", ["C", "F", "strided", "reversed"])
-def test_pageable_arrays_are_copied_in_parts(shape: tuple[int, ...], order: str) -> None:
+def test_pageable_arrays_of_any_order_are_copied(shape: tuple[int, ...], order: str) -> None:
     backend = make()
     host = np.asarray(sample(shape, "d"), order=order if order in "CF" else "C")  # type: ignore[arg-type]
     if order == "strided":
@@ -113,8 +104,7 @@ def test_pageable_arrays_are_copied_in_parts(shape: tuple[int, ...], order: str)
     np.testing.assert_array_equal(backend.to_host(there[::2] if shape else there), host[::2] if shape else host)
 
 
-@pytest.mark.usefixtures("small_stages")
-def test_many_threads_share_few_buffers() -> None:
+def test_pageable_arrays_are_copied_by_many_threads() -> None:
     backend = make()
     wrong: list[Any] = []
 
@@ -137,7 +127,6 @@ def test_many_threads_share_few_buffers() -> None:
     assert wrong == []
 
 
-@pytest.mark.usefixtures("small_stages")
 def test_copies_are_right_where_no_memory_can_be_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PinnedMemory, "refuse", True)
     backend = make()
@@ -214,7 +203,40 @@ def test_arrays_of_another_device_are_moved() -> None:
     assert (x.device.id, one.from_host(np.zeros(1)).device.id) == (0, 1)
     y = one.from_host(x)
     assert y is not x
+    assert y.device.id == 1
     np.testing.assert_array_equal(one.to_host(y), np.arange(3.0))
+    wide = zero.from_host(sample((6, 8), "d"))[::2, ::-1]
+    np.testing.assert_array_equal(one.to_host(one.moved(wide)), opened(wide))
+
+
+def test_arrays_are_copied_between_devices_that_see_each_other() -> None:
+    cupy = CuPy(3)
+    cupy.peers = {0, 1}
+    zero, one, two = (CupyBackend(cupy, n, launcher=OnHost(cupy)) for n in range(3))
+    for host in (sample((7, 11), "d"), sample((0, 3), "d"), sample((), "D")):
+        x = zero.from_host(host)
+        copy = one.copy_from(zero, x)
+        assert copy is not None
+        assert copy.array.device.id == 1
+        np.testing.assert_array_equal(one.to_host(copy.wait()), host)
+    assert cupy.peer_copies == 2
+    with pytest.raises(ValueError, match="in C order"):
+        one.copy_from(zero, zero.from_host(sample((7, 11), "d"))[:, ::2])
+    assert zero.copy_from(two, two.from_host(np.zeros(3))) is None
+
+
+def test_a_copy_between_devices_comes_after_the_work_on_the_other() -> None:
+    cupy = CuPy(2)
+    zero, one = (CupyBackend(cupy, n, launcher=OnHost(cupy)) for n in range(2))
+    staging = zero.pinned(80).view(FLOAT)
+    staging[:] = 7
+    upload = zero.upload(staging)  # as late as a GPU may be
+    late = zero.copy_from(one, one.from_host(np.zeros(10)))
+    copy = one.copy_from(zero, upload.wait())
+    assert copy is not None
+    assert late is not None
+    np.testing.assert_array_equal(one.to_host(copy.wait()), np.full(10, 7.0))
+    late.wait()
 
 
 def test_programs_without_kernels_are_interpreted() -> None:
