@@ -118,3 +118,17 @@ def test_a_library_that_is_not_installed_is_said_to_be_missing(capsys: pytest.Ca
     if "missing" not in said[0]:
         pytest.skip("PyTorch and a GPU are here")
     assert "row" not in said[0]
+
+
+def test_the_command_names_every_file_with_tests_that_need_a_gpu() -> None:
+    root = Path(__file__).parents[2]
+    (line,) = [one for one in (root / "Makefile").read_text().splitlines() if one.startswith("GPU_TESTS = ")]
+    named = [root / path for path in line.split()[2:]]
+    marked = {
+        path
+        for path in (root / "tests").rglob("test_*.py")
+        if "pytestmark = pytest.mark.gpu" in path.read_text() and path != Path(__file__)
+    }
+    assert len(marked) > 2
+    assert {path for path in marked if not any(path.is_relative_to(one) for one in named)} == set()
+    assert all(path.exists() for path in named)
