@@ -25,7 +25,7 @@ LOOK = 0.5
 """Seconds between two looks at which workers are alive."""
 QUICK, LONG = 0.05, 0.4
 """Seconds: orders that are done faster get more tasks, those that take longer get fewer."""
-MOST_ITEMS = 64
+MOST_ITEMS = 256
 MANY = 5
 """A task's workers may die so many times as often as it is tried again, if other tasks are done in between."""
 STALLED = 20
@@ -243,6 +243,10 @@ class Dispatch:
         if error is None:
             if seconds < QUICK:
                 hand.items = min(MOST_ITEMS, 2 * hand.items)
+                # as much again as is on its way is ready to be sent
+                self.schedule.depth = max(
+                    self.schedule.depth, sum(4 * h.threads * h.items for h in self.hands.known.values())
+                )
             elif seconds > LONG:
                 hand.items = max(1, hand.items // 2)
             self._finish(worker, sent.jobs, seconds)

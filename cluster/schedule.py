@@ -101,11 +101,13 @@ class Schedule:
     Parameters
     ----------
     record, plan : the run; without a plan, only what `restore` asks for is done
-    depth : how many tasks are read ahead
+    depth : how many tasks are read ahead, at first
     """
 
     def __init__(self, record: Record, plan: Plan | None, depth: int) -> None:
-        self.record, self._plan, self._depth = record, plan, depth
+        self.record, self._plan, self.depth = record, plan, depth
+        self._near = depth // 2
+        """Tasks that are read at once, at most: so many beside each other, shared among all, keep everybody busy."""
         self._stream: Iterator[Task] | None = iter(plan.tasks()) if plan is not None else None
         self.jobs: dict[tuple[Record, Key], Job] = {}
         self._blocked: dict[Ref, list[Job]] = {}
@@ -172,7 +174,7 @@ class Schedule:
 
     def extend(self) -> None:
         """Read the plan ahead."""
-        while self._stream is not None and len(self.jobs) < self._depth:
+        while self._stream is not None and len(self.jobs) < self.depth:
             task = next(self._stream, None)
             if task is None:
                 self._stream = None
@@ -332,7 +334,7 @@ class Schedule:
             if found[worker] * SIGNIFICANT > job.task.load_nbytes + job.task.work_nbytes:
                 return worker
         stage = job.record.stages.get(job.task.key[0])
-        run = min(stage.tasks if stage else 1, self._depth // 2)
+        run = min(stage.tasks if stage else 1, self._near)
         size = max(1, -(-run // len(self.slots)))
         for k in range(len(self.slots)):
             worker_there = self.slots[(job.task.key[1] // size + k) % len(self.slots)]
