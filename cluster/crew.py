@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextvars
 import functools
 import threading
+from collections import deque
 from collections.abc import Iterable
 
+from gpuarray.cluster.events import monotonic
 from gpuarray.cluster.ledger import Ticket
 from gpuarray.cluster.pool import THREADS
 from gpuarray.cluster.running import Cancelled, Running
@@ -16,6 +18,52 @@ from gpuarray.kernels.errors import TaskError
 
 _BRIEFLY = 0.01
 """Seconds between two looks whether all threads have stopped."""
+PATIENCE = 0.002
+"""Seconds that a task waits at most while others that came later may compute."""
+
+
+class Slots:
+    """Places among those who may compute.
+
+    A place goes to who asks for it first when it is free, which is mostly the thread that has just left it: nobody
+    needs to wake up. But who has waited longer than `PATIENCE` is next; a `threading.Semaphore` can let a task wait for
+    all others, and what it has loaded with it.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._free = number
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[float, threading.Lock]] = deque()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._free and not self._late():
+                self._free -= 1
+                return
+            gate = threading.Lock()
+            gate.acquire()
+            self._waiting.append((monotonic(), gate))
+        while True:
+            gate.acquire()
+            with self._lock:
+                if self._free:
+                    self._waiting.popleft()
+                    self._free -= 1
+                    self._wake()
+                    return
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            self._free += 1
+            self._wake()
+
+    def _late(self) -> bool:
+        return bool(self._waiting) and monotonic() - self._waiting[0][0] > PATIENCE
+
+    def _wake(self) -> None:
+        """Have who waits longest look again, and nobody else."""
+        if self._free and self._waiting and self._waiting[0][1].locked():
+            self._waiting[0][1].release()
 
 
 class Crew:
@@ -27,7 +75,7 @@ class Crew:
 
     def __init__(self, running: Running, window: Window, computing: int, workers: int) -> None:
         self._running, self._window = running, window
-        self._slots = threading.Semaphore(computing)
+        self._slots = Slots(computing)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._idle = 0

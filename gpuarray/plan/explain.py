@@ -19,9 +19,9 @@ from gpuarray.optimize.stages import kept
 from gpuarray.plan import direct
 from gpuarray.plan.attempt import Machine, Planned, Then, planned
 from gpuarray.plan.build import Stage
+from gpuarray.plan.cuts import largest_task
 from gpuarray.plan.roofline import Rates
 from gpuarray.plan.survey import Survey, Tally, how, output_nbytes, survey
-from gpuarray.plan.tiling import largest_task
 
 _AHEAD = 2
 """Tasks under way per thread, so that reading and writing overlap with computing (see `cluster.local`)."""

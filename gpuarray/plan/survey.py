@@ -26,7 +26,8 @@ from gpuarray.kernels.program import Program
 from gpuarray.kernels.stencils.boxes import boxes
 from gpuarray.plan.block import Block, Value, expand
 from gpuarray.plan.build import RunPlan, Stage
-from gpuarray.plan.tiling import largest_task, result_region
+from gpuarray.plan.cuts import largest_task
+from gpuarray.plan.tiling import result_region
 from gpuarray.plan.work import BlockWork
 
 EXACT = 2_000

@@ -25,7 +25,8 @@ from gpuarray.kernels.stencils.program import StencilProgram
 from gpuarray.kernels.stencils.scratch import redundancy
 from gpuarray.optimize.fuse import Policy
 from gpuarray.plan.block import expand, needs
-from gpuarray.plan.tiling import FEWER, Budget, middle_task, tile
+from gpuarray.plan.cuts import middle_task
+from gpuarray.plan.tiling import FEWER, Budget, tile
 
 OPERATION = 0.07e-9
 """Seconds of a scalar operation in a compiled sweep, about; only ratios matter."""

@@ -7,17 +7,15 @@ large ones are split until a task fits its share of the memory limit and every t
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from gpuarray.graph.blocks import MapBlocks
 from gpuarray.graph.fold import Fold
-from gpuarray.graph.grid import Chunks, Lengths, Region, count, number_of, region_at, size_of
+from gpuarray.graph.grid import Chunks, Lengths, Region, count, region_at, size_of
 from gpuarray.graph.leaves import Source, Stored
 from gpuarray.graph.move import Concat, Reshape
 from gpuarray.graph.node import Node, toposort
@@ -30,6 +28,7 @@ from gpuarray.graph.stencil import Sweep
 from gpuarray.graph.tails import Tail
 from gpuarray.plan import refusals
 from gpuarray.plan.block import Needs, Value, expand, needs
+from gpuarray.plan.cuts import all_kinds, common, halves, in_shares, largest_task, merged_axis, middle_task
 
 SMALL = 512 * 1024
 """Elements below which a task is put together with its neighbours: under a millisecond of work."""
@@ -49,6 +48,12 @@ PER_THREAD = 4
 """Tasks per thread that work is split into where it is large enough, so that threads finish together."""
 FEWER = 2
 """The same for many steps of a stencil, whose margins are computed twice."""
+FINE = 2**22
+"""Elements of the last tasks of those that become smaller: some milliseconds."""
+COARSE = 2**27
+"""Elements of the first ones at most."""
+SLIGHT = 2**20
+"""Bytes that a task may take without a thought."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,7 @@ class Tiling:
         grid = self.split_while(grid, self.too_few, keep_reads=True)
         grid = self.split_while(grid, lambda g: self.size(g) > LONG, keep_reads=True)
         grid = self.split_while(grid, lambda g: self.bytes(g) > self.budget.soft, keep_reads=True)
-        return self.align_reads(grid)
+        return self.in_shares(self.align_reads(grid))
 
     # What a grid costs.
 
@@ -302,6 +307,21 @@ class Tiling:
             reads, _, grid = better
         return grid
 
+    def in_shares(self, grid: Chunks) -> Chunks:
+        """Large tasks first and small ones last, where large ones take no more memory: each task costs something, as
+        what it needs has left the caches meanwhile, and threads are to end together."""
+        free = self.even and not self.whole and all(isinstance(n, Partial) for n in self.nodes)
+        if not free or not 1 < count(grid) <= MOST or self.budget.device or not self.budget.here:
+            return grid
+        axis = next(axis for axis, lengths in enumerate(grid) if len(lengths) > 1)
+        fine = (*grid[: axis + 1], *(Lengths.regular(c.total, c.total) for c in grid[axis + 1 :]))
+        while self.size(fine) >= 2 * FINE and (finer := self.halved(fine, axis)) is not None:
+            fine = finer
+        most = COARSE // max(1, self.size(fine))
+        shares = (*fine[:axis], in_shares(fine[axis], self.budget.threads, most), *fine[axis + 1 :])
+        room = min(self.budget.soft, max(SLIGHT, self.bytes(grid)))
+        return shares if count(shares) < count(grid) and self.bytes(shares) <= room else grid
+
 
 def chunks_read(node: Stored, region: Region) -> int:
     """Chunks that a region of an earlier result lies in."""
@@ -312,64 +332,9 @@ def partial_units(node: Partial) -> Chunks:
     return tuple(Lengths.regular(c.total, 1) if k is None else k for k, c in zip(node.cuts, node.domain, strict=True))
 
 
-def common(along: Sequence[Lengths]) -> Lengths:
-    """The cuts that all of several cuttings of an axis have."""
-    result = along[0]
-    for other in along[1:]:
-        if result.step and other.step:
-            step = math.lcm(result.step, other.step)
-            small, large = sorted((result.step, other.step))
-            whole = small >= result.total or large >= result.total
-            result = Lengths.regular(result.total, max(result.total, 1) if whole and large % small else step)
-        else:
-            shared = np.intersect1d(result.edges(), other.edges())
-            result = Lengths.between(int(e) for e in shared)
-    return result
-
-
-def halves(lengths: Lengths) -> Lengths:
-    """Every chunk longer than half of the longest cut in two."""
-    if lengths.step:
-        return Lengths.regular(lengths.total, -(-lengths.largest // 2))
-    longest = lengths.largest
-    cut = [0]
-    for lo, hi in pairwise(lengths.edges()):
-        if 2 * (hi - lo) > longest:
-            cut.append(lo + -(-(hi - lo) // 2))
-        cut.append(hi)
-    return Lengths.between(cut)
-
-
-def merged_axis(lengths: Lengths, together: int) -> Lengths:
-    if lengths.step:
-        return Lengths.regular(lengths.total, lengths.step * together)
-    edges = lengths.edges()
-    return Lengths.between([*edges[:-1:together], edges[-1]])
-
-
-def largest_task(grid: Chunks) -> int:
-    """The number of a task whose chunk is the longest along every axis."""
-    number = 0
-    for lengths in grid:
-        k = 0 if lengths.step else int(np.argmax(np.diff(lengths.edges())))
-        number = number * len(lengths) + k
-    return number
-
-
 def is_uneven(node: Node) -> bool:
     """Whether what a task needs depends on where it is."""
     return isinstance(node, UNEVEN) or node.label == TAKE
-
-
-def middle_task(grid: Chunks) -> int:
-    """The number of a task inside, where a stencil reads more than at the edges."""
-    return number_of(grid, [len(c) // 2 for c in grid])
-
-
-def all_kinds(grid: Chunks) -> list[int]:
-    """Tasks at the ends of a grid and inside, and the longest."""
-    along = [sorted({0, len(c) // 2, len(c) - 1}) for c in grid]
-    return [largest_task(grid), *(number_of(grid, index) for index in itertools.product(*along))]
 
 
 def check(nodes: Sequence[Node], grid: Chunks, budget: Budget) -> None:

@@ -15,6 +15,7 @@ from gpuarray.graph.grid import Region, size_of
 from gpuarray.graph.reduce import Partial
 from gpuarray.plan import tiling
 from gpuarray.plan.build import RunPlan, build
+from gpuarray.plan.cuts import largest_task
 from gpuarray.plan.policy import policy
 from tests.engine.serial import Serial
 
@@ -113,6 +114,20 @@ class TestTasks:
         plan = plan_of((ga.zeros(10**6, chunks=10) + 1).sum())
         assert sum(s.tasks for s in plan.program) <= 12
 
+    def test_what_takes_no_memory_is_cut_into_shares(self) -> None:
+        """The first tasks are half of what a thread has to do, the last ones milliseconds."""
+        x = ga.asarray(np.broadcast_to(1.0, (2**12, 2**14)), chunks=(2**9, 2**12))
+        stage = plan_of((x * 2 + x.mean()).sum()).program[-2]
+        rows, columns = stage.grid
+        edges = list(rows.edges())
+        sizes = np.diff(edges)
+        assert len(columns) == 1
+        assert sizes[0] == 2**12 // 4
+        assert (np.diff(sizes[:-1]) <= 0).all()
+        assert sizes[-1] * 2**14 <= 2 * tiling.FINE
+        most = plan_of(ga.ones((2**16, 2**14)).sum()).program[0].grid[0]
+        assert np.diff(list(most.edges())).max() * 2**14 <= tiling.COARSE
+
     def test_a_billion_chunks_plan_at_once(self) -> None:
         plan = plan_of(ga.zeros(10**9, chunks=1) + 1)
         assert sum(s.tasks for s in plan.program) < 10_000
@@ -135,7 +150,7 @@ class TestTasks:
         def longest() -> int:
             gone_through = []
             for stage in plan_of(what(), limit=2**50, threads=1).program:
-                work = stage.task(tiling.largest_task(stage.grid)).work
+                work = stage.task(largest_task(stage.grid)).work
                 for node, region in work.block.values:  # type: ignore[attr-defined]
                     gone_through.append(size_of(node.reduced(region) if isinstance(node, Partial) else region))
             return max(gone_through)
@@ -226,8 +241,12 @@ class TestBits:
         a = np.random.default_rng(0).standard_normal((700, 900)) * 10.0 ** (np.arange(900) % 7)
         return ga.asarray(a, chunks=(300, 250))
 
+    @pytest.mark.parametrize("fine", [2**10, tiling.FINE])
     @pytest.mark.parametrize("kernels", ["never", "always"])
-    def test_any_limit_and_any_number_of_threads(self, y: ga.NDArray, kernels: str) -> None:
+    def test_any_limit_and_any_number_of_threads(
+        self, y: ga.NDArray, kernels: str, fine: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tiling, "FINE", fine)
         expressions = [y.sum(), y.mean(axis=0), y.var(axis=1), ga.cumsum(y, axis=1), (y - y.mean()).std()]
         results = []
         for memory, threads in [("1 GiB", 1), ("1 GiB", 4), ("16 MiB", 2), ("8 MiB", 3)]:

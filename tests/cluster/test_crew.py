@@ -1,0 +1,77 @@
+"""The places of those who compute."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from gpuarray.cluster import crew
+from gpuarray.cluster.crew import Slots
+
+SECONDS = 60
+
+
+def waiting(slots: Slots, number: int) -> None:
+    """Return when so many wait."""
+    end = time.monotonic() + SECONDS
+    while len(slots._waiting) < number:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("patience", [0.0, crew.PATIENCE, 1e9])
+def test_never_more_than_there_are_places(monkeypatch: pytest.MonkeyPatch, patience: float) -> None:
+    monkeypatch.setattr(crew, "PATIENCE", patience)
+    slots, inside, most, rounds = Slots(3), [0], [0], [0]
+    lock = threading.Lock()
+
+    def work() -> None:
+        for _ in range(200):
+            with slots:
+                with lock:
+                    inside[0] += 1
+                    most[0] = max(most[0], inside[0])
+                time.sleep(0)
+                with lock:
+                    inside[0] -= 1
+                    rounds[0] += 1
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert rounds[0] == 8 * 200
+    assert 1 <= most[0] <= 3
+    for _ in range(3):  # all are free again
+        slots.__enter__()
+
+
+def test_who_waits_too_long_is_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "PATIENCE", 0.0)
+    slots, order = Slots(1), []
+
+    def work(name: str) -> None:
+        with slots:
+            order.append(name)
+
+    threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in "abc"]
+    with slots:
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            waiting(slots, number)
+    with slots:  # whoever comes now comes after them
+        order.append("d")
+    for thread in threads:
+        thread.join(SECONDS)
+    assert order == ["a", "b", "c", "d"]
+
+
+def test_an_error_gives_the_place_back() -> None:
+    slots = Slots(1)
+    with pytest.raises(ZeroDivisionError), slots:
+        raise ZeroDivisionError
+    with slots:
+        pass
