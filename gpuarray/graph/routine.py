@@ -30,6 +30,8 @@ class Traits:
     """Operations per element of the result."""
     within: bool = False
     """It is computed in the tasks of its readers (see `Strip`) instead of being kept."""
+    fixed: bool = False
+    """Its tasks are the chunks that it was given: each is computed as a whole."""
     remedy: str = ""
     """What to do where the smallest task does not fit."""
 
@@ -59,6 +61,10 @@ class Routine(Node):
         self.dtype, self.inputs = dtype, inputs
         self.shape = tuple(c.total for c in chunks)
         self.chunks = tuple(Lengths.regular(c.total, c.total) if a in traits.whole else c for a, c in enumerate(chunks))
+
+    @property
+    def fixed(self) -> bool:
+        return self.traits.fixed
 
     @property
     def inline(self) -> bool:  # type: ignore[override]

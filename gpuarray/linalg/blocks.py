@@ -44,69 +44,11 @@ def cholesky(xp: Any, a: Any) -> Any:
     return xp.linalg.cholesky(a)
 
 
-ROWS = 512
-"""Rows that are updated at once: few enough that what products leave in between is small."""
-
-
-def rows_at_once(rows: int) -> int:
-    return max(4, min(ROWS, rows // 8))
-
-
-def take_off(xp: Any, x: Any, *pieces: Any, counts: tuple[int, ...]) -> Any:
-    """``x`` less the products of some columns of a factor and their first rows. Each of the columns comes in runs of
-    rows, so many as `counts` says."""
-    made = xp.array(x)
-    step, given = rows_at_once(x.shape[0]), iter(pieces)
-    for count in counts:
-        runs = [next(given) for _ in range(count)]
-        top, start = adjoint(runs[0][: x.shape[1]]), 0
-        for run in runs:
-            for lo in range(0, run.shape[0], step):
-                part = run[lo : lo + step]
-                made[start : start + part.shape[0]] -= part @ top
-                start += part.shape[0]
-    return made
-
-
-def below_diagonal(xp: Any, b: Any, factor: Any) -> Any:
-    """The rows of a Cholesky factor below a diagonal block: ``x factor^H = b``."""
-    return adjoint(triangular(xp, factor, adjoint(b), lower=True))
-
-
 def itself(xp: Any, x: Any) -> Any:
     return x
 
 
-# QR. A factored panel is v (unit lower trapezoidal), t and r, one below the other: Q = I - v t v^H.
-
-
-def qr_panel(xp: Any, x: Any) -> Any:
-    """Householder's factorisation of a panel of at least as many rows as columns.
-
-    Source: Schreiber and Van Loan, "A storage-efficient WY representation", SIAM J. Sci. Stat. Comput. 10, 1989; t from
-    ``v^H v``: Joffrain et al., "Accumulating Householder transformations, revisited", ACM TOMS 32, 2006.
-    """
-    n = x.shape[1]
-    h, tau = xp.linalg.qr(x, mode="raw")
-    h = h.swapaxes(-1, -2)
-    packed = xp.empty((x.shape[0] + 2 * n, n), x.dtype)
-    v = packed[: x.shape[0]]
-    v[...] = h
-    v[:n] = xp.tril(h[:n], -1) + xp.eye(n, dtype=x.dtype)
-    gram = xp.triu(adjoint(v) @ v, 1)
-    packed[-2 * n : -n] = xp.linalg.solve(xp.eye(n, dtype=x.dtype) + tau[:, None] * gram, xp.diag(tau))
-    packed[-n:] = xp.triu(h[:n])
-    return packed
-
-
-def reflect(xp: Any, factor: Any, x: Any, inverse: bool) -> Any:
-    """``Q x`` for the Q of a factored panel, or ``Q^H x``."""
-    n = factor.shape[1]
-    v, t = factor[: -2 * n], factor[-2 * n : -n]
-    w = adjoint(v) @ x
-    w = (adjoint(t) if inverse else t) @ w
-    made = v @ w
-    return xp.subtract(x, made, out=made)
+# QR of blocks of rows.
 
 
 def qr_block(block: Any) -> Any:

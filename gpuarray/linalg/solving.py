@@ -19,7 +19,8 @@ from gpuarray.graph.node import Node
 from gpuarray.graph.routine import Routine, Traits
 from gpuarray.joining import stack
 from gpuarray.linalg import blocks
-from gpuarray.linalg.factors import REMEDY, end_to_end, kept, minus, panel, panel_width, system
+from gpuarray.linalg.columns import REMEDY, end_to_end, kept
+from gpuarray.linalg.factors import minus, panel, panel_width, system
 from gpuarray.linalg.products import matmul, product
 from gpuarray.linalg.results import SlogdetResult
 from gpuarray.linalg.spectra import adjoint, svd

@@ -33,6 +33,15 @@ def fits_a_task(*nbytes: int) -> bool:
     return sum(nbytes) <= min(config.get().chunk_bytes, room() // 8)
 
 
+LIBRARY = 8 << 20
+"""Bytes of a matrix up to which the library factors it, where it fits: a larger one is cut, however much would fit."""
+
+
+def of_the_library(nbytes: int) -> bool:
+    """Whether a matrix is small enough to be factored by the library's own routine."""
+    return nbytes <= LIBRARY and fits_a_task(nbytes)
+
+
 def matrices(x: Any, name: str, least: int = 2, square: bool = False) -> NDArray:
     """An array of matrices in a dtype of linear algebra: floats stay, integers become float64.
 

@@ -20,7 +20,7 @@ from gpuarray.graph.leaves import Source, Stored
 from gpuarray.graph.move import Concat, Reshape
 from gpuarray.graph.node import Node, toposort
 from gpuarray.graph.reduce import Merge, Partial
-from gpuarray.graph.routine import Strip
+from gpuarray.graph.routine import Routine, Strip
 from gpuarray.graph.scatter import Compress, Scatter
 from gpuarray.graph.select import TAKE
 from gpuarray.graph.sorting import Piece, Runs
@@ -132,6 +132,8 @@ def tile(nodes: Sequence[Node], hint: Chunks, units: Sequence[Chunks], budget: B
 
 def cut_by_itself(node: Node) -> bool:
     """Whether the tasks of a stage are the chunks of its result, which are not the planner's to choose."""
+    if isinstance(node, Routine):
+        return node.fixed
     return isinstance(node, BY_THEMSELVES) or (isinstance(node, Sweep) and node.visit.cut is not None)
 
 
