@@ -179,18 +179,20 @@ def rewrite(rule: Callable[[Node], Node | None], *roots: Node) -> tuple[Node, ..
 
 
 def from_line_of(old: Node, new: Node) -> Node:
-    """`new`, said to come from the user's line that asked for `old` unless it is from one already."""
+    """`new`, and what was made with it, said to come from the user's line that asked for `old`."""
     line: str = getattr(old, "origin", "")
     if line and not getattr(new, "origin", ""):
-        new.origin = line
+        _mark(new, line)
     return new
 
 
 def mark_origin(node: Node) -> None:
     """Say of a new node, and of those made with it, that they come from the user's line that runs now."""
-    if getattr(node, "origin", ""):
-        return
-    line = users_line()
+    if not getattr(node, "origin", ""):
+        _mark(node, users_line())
+
+
+def _mark(node: Node, line: str) -> None:
     stack = [node]
     while stack:
         n = stack.pop()
@@ -200,12 +202,14 @@ def mark_origin(node: Node) -> None:
 
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_DEMO = _HERE + "demo" + os.sep
+"""A program that uses this package as others do."""
 
 
 def users_line() -> str:
     """``file.py:12``: the innermost caller outside this package."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
+    while frame is not None and (name := frame.f_code.co_filename).startswith(_HERE) and not name.startswith(_DEMO):
         frame = frame.f_back
     if frame is None:
         return ""

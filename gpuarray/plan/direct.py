@@ -70,7 +70,12 @@ def compute(order: Sequence[Node], roots: Sequence[Node], backend: Any) -> list[
     values: dict[Node, Any] = {}
     for node in order:
         inputs = [values[i] for i in node.inputs]
-        values[node] = evaluate(node, backend, inputs)
+        try:
+            values[node] = evaluate(node, backend, inputs)
+        except Exception as error:
+            line = getattr(node, "origin", "")
+            error.add_note(f"in {node.label}" + (f", asked for at {line}" if line else ""))
+            raise
     return [np.array(backend.to_host(values[r])) for r in roots]
 
 

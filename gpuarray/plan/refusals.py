@@ -27,6 +27,12 @@ def named(nodes: Sequence[Node]) -> str:
     return " and ".join(dict.fromkeys(below))
 
 
+def asked_for(nodes: Sequence[Node]) -> str:
+    """The user's line, as errors at run time say it."""
+    line = next((n.origin for n in nodes if getattr(n, "origin", "")), "")
+    return f" (asked for at {line})" if line else ""
+
+
 def too_large(
     nodes: Sequence[Node], grid: Chunks, number: int, wanted: Sequence[Value], need: Needs, hard: int
 ) -> MemoryLimitError:
@@ -41,9 +47,9 @@ def too_large(
     elif not region and kept > need.load:
         cause = f"It takes all of these results at once: {RAISE[0].upper()}{RAISE[1:]}."
     return MemoryLimitError(
-        f"{named(nodes)}{where} needs {format_bytes(need.total)} ({format_bytes(kept)} of earlier results, "
-        f"{format_bytes(need.load)} read, {format_bytes(need.work)} of results and temporaries), more than the "
-        f"{format_bytes(hard)} that are left of the memory limit, and it cannot be split further. {cause}"
+        f"{named(nodes)}{where}{asked_for(nodes)} needs {format_bytes(need.total)} ({format_bytes(kept)} of earlier "
+        f"results, {format_bytes(need.load)} read, {format_bytes(need.work)} of results and temporaries), more than "
+        f"the {format_bytes(hard)} that are left of the memory limit, and it cannot be split further. {cause}"
     )
 
 
@@ -53,16 +59,18 @@ def too_much_read(
     """The error for a task that reads more, on its way to a device, than the host may hold."""
     cause = large_chunks(wanted, host) or f"Use smaller chunks than {tuple(c.largest for c in grid)}, or {RAISE[:17]}."
     return MemoryLimitError(
-        f"{named(nodes)} reads {format_bytes(need.load)} at once, more than the {format_bytes(host)} that are left of "
-        f"host_memory for it on its way to the device, and it cannot be split further. {cause}"
+        f"{named(nodes)}{asked_for(nodes)} reads {format_bytes(need.load)} at once, more than the "
+        f"{format_bytes(host)} that are left of host_memory for it on its way to the device, and it cannot be split "
+        f"further. {cause}"
     )
 
 
 def too_many(nodes: Sequence[Node], grid: Chunks, size: int, wanted: Sequence[Value], hard: int) -> MemoryLimitError:
     """The error for tasks so small that a run would take hours."""
+    cause = large_chunks(wanted, hard) or f"Raise{RAISE[5:]}."
     return MemoryLimitError(
-        f"{named(nodes)} would be cut into {count(grid):,} tasks of at most {size} elements, because only "
-        f"{format_bytes(hard)} are left of the memory limit. {large_chunks(wanted, hard) or f'Raise{RAISE[5:]}.'}"
+        f"{named(nodes)}{asked_for(nodes)} would be cut into {count(grid):,} tasks of at most {size} elements, because "
+        f"only {format_bytes(hard)} are left of the memory limit. {cause}"
     )
 
 

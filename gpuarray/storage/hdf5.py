@@ -38,6 +38,7 @@ from gpuarray.storage.hdf5_file import (
     only_dataset,
     open_error,
     opened,
+    reason,
 )
 from gpuarray.storage.npy import check_target, stamp_of, sync
 from gpuarray.storage.zarr import reading_chunks, writing_chunks
@@ -190,7 +191,7 @@ class Hdf5Sink(StorageSink):
                 raise open_error(self.path, error) from None
             left = "Nothing was left there" if self.new else f"{self.dataset!r} was not written"
             raise StorageWriteError(
-                f"writing {self.name} failed: {str(error)[:300]}. {left}; make room or choose another place.",
+                f"writing {self.name} failed: {reason(error)}. {left}; make room or choose another place.",
                 getattr(error, "errno", None),
             ) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +84,14 @@ def open_error(path: str, error: OSError) -> Exception:
             "writes to it)"
         )
     return StorageError(f"{path} cannot be read as an HDF5 file: {text[:200]}")
+
+
+def reason(error: Exception) -> str:
+    """Why the library could not write: of its own report of a failing system call, what the system says."""
+    text = str(error)
+    if found := re.search(r"errno = (\d+)", text):
+        return os.strerror(int(found[1]))
+    return text[:300]
 
 
 class Hdf5Reader:

@@ -17,7 +17,7 @@ from gpuarray.errors import ChunkError, IncompleteStoreError, StorageError
 from gpuarray.graph.grid import Chunks, Lengths, Shape
 from gpuarray.graph.leaves import Source
 from gpuarray.storage.common import Pending, check_stored_dtype
-from gpuarray.storage.zarr_open import is_incomplete, locate, open_array, url_options
+from gpuarray.storage.zarr_open import array_name, is_incomplete, locate, open_array, url_options
 from gpuarray.storage.zarr_reader import ZarrReader
 from gpuarray.storage.zarr_sink import NewZarrSink
 
@@ -145,6 +145,8 @@ def to_zarr(
         if `chunks` are not equal along an axis.
     """
     array = asarray(x)
+    if zarr_format not in (2, 3):
+        raise StorageError(f"zarr_format={zarr_format!r} is none that there is; write 3 or 2")
     store, name = locate_target(store, path)
     check_stored_dtype(array.dtype, name)
     side = writing_chunks(chunks, array.shape, array.dtype, array.chunks)
@@ -163,6 +165,8 @@ def to_zarr(
 
 def locate_target(store: Any, path: str | None) -> tuple[Any, str]:
     """What `locate` returns, for a store that is written."""
+    if type(store).__name__ == "Array" and hasattr(store, "metadata"):
+        raise StorageError(f"{array_name(store)} is an array already; gpuarray.store(x, array) writes into it")
     store, name = locate(store, path)
     if isinstance(store, str) and store.endswith(".zip"):
         raise StorageError(f"{name}: zip files are read, not written; write a folder and zip it, without compression")

@@ -18,6 +18,8 @@ from gpuarray.storage.zarr_chunks import LocalChunks, local_chunks
 
 BATCH = 4 << 20
 """Bytes of small chunks that are asked for in one call of the zarr library."""
+MANY = 1024
+"""Chunks that are asked for in one call, which nothing can stop."""
 WHOLE_SHARD = 16 << 20
 """Bytes of a shard up to which its chunks are asked for in one call: each call reads the shard's index again."""
 
@@ -121,9 +123,9 @@ class ZarrReader:
             ) from None
 
     def _boxes(self, region: Region) -> Iterator[Box]:
-        """The chunks a region touches, in boxes of no more than `BATCH` bytes (or one chunk)."""
+        """The chunks a region touches, in boxes of no more than `BATCH` bytes (or one chunk) and `MANY` chunks."""
         touched = [c.touched(r) for c, r in zip(self.box, region, strict=True)]
-        together = max(1, BATCH // max(1, self.box_nbytes))
+        together = max(1, min(MANY, BATCH // max(1, self.box_nbytes)))
         sides = [1] * len(touched)
         for axis in reversed(range(len(touched))):
             sides[axis] = max(1, min(len(touched[axis]), together))

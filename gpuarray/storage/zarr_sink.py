@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from gpuarray.cluster.local import check_cancelled
 from gpuarray.errors import StorageError, StorageWriteError
 from gpuarray.graph.grid import Chunks, Lengths, Region, Shape
 from gpuarray.graph.node import Node
 from gpuarray.storage.common import StorageSink, public_name, refuse_own_source
 from gpuarray.storage.zarr_open import MARK, import_zarr, is_incomplete, open_array, quiet
-from gpuarray.storage.zarr_reader import BATCH, store_place
+from gpuarray.storage.zarr_reader import BATCH, MANY, store_place
 
 
 class ZarrSink(StorageSink):
@@ -51,15 +52,16 @@ class ZarrSink(StorageSink):
                 self.array[...] = array
                 return
             for part in self._parts(region):
+                check_cancelled()
                 at = tuple(slice(p.start - r.start, p.stop - r.start) for p, r in zip(part, region, strict=True))
                 to = tuple(_placed(p, r) for p, r in zip(part, self.region, strict=True))
                 self.array[to] = array[at]
 
     def _parts(self, region: Region) -> Iterator[Region]:
-        """A region cut so that no more than `BATCH` bytes, or one chunk, are encoded in one call."""
+        """A region cut so that no more than `BATCH` bytes, or one chunk, and `MANY` chunks are encoded in one call."""
         assert self.units is not None
         touched = [u.touched(r) for u, r in zip(self.units, region, strict=True)]
-        together = max(1, BATCH // max(1, self.grain_nbytes))
+        together = max(1, min(MANY, BATCH // max(1, self.grain_nbytes)))
         along = []
         for unit, chunks in zip(reversed(self.units), reversed(touched), strict=True):
             step = max(1, min(len(chunks), together))

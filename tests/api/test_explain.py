@@ -453,3 +453,9 @@ class TestRates:
         (tmp_path / "file").write_text("")
         monkeypatch.setattr(roofline, "measure", lambda threads: Rates())
         assert rates(tmp_path / "file" / "below", 1) == Rates()
+
+
+def test_the_line_of_what_the_optimizer_made():
+    x = ga.random.default_rng(0).random((60, 60), chunks=15)
+    plan = ((x - x.mean()) / x.std())[::2].sum(0).explain()
+    assert all(stage.origin.startswith("test_explain.py:") for stage in plan.stages)

@@ -27,6 +27,7 @@ from gpuarray.errors import (
     StorageError,
     UnsupportedDTypeError,
 )
+from gpuarray.storage.hdf5_file import reason
 
 h5py = pytest.importorskip("h5py")
 
@@ -389,3 +390,9 @@ class TestWrite:
         assert "x.h5:x failed" in done.stdout, done.stderr
         assert os.listdir(tmp_path) == []
         assert issubclass(StorageError, GPUArrayError)
+
+
+def test_why_the_library_could_not_write():
+    text = "Can't write data (file write failed: errno = 28, error message = 'No space left on device', buf)"
+    assert reason(OSError(text)) == os.strerror(28)
+    assert reason(RuntimeError("no dataset")) == "no dataset"

@@ -282,3 +282,10 @@ def test_the_determinant_of_a_singular_matrix_is_zero(blocked: None) -> None:
 def test_errors(call: Callable[[ga.NDArray], Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         call(ga.ones((3, 4), chunks=2))
+
+
+def test_the_line_of_a_small_computation_that_fails():
+    inverse = ga.linalg.inv(ga.zeros((3, 3)))
+    with pytest.raises(np.linalg.LinAlgError) as caught:
+        inverse.compute()
+    assert caught.value.__notes__[0].startswith("in inv, asked for at test_linalg_factors.py:")

@@ -572,6 +572,19 @@ class TestInterrupted:
             ga.from_zarr(tmp_path / "x")
         equal(ga.ones((1000, 1000)).to_zarr(tmp_path / "x", overwrite=True).compute(), np.ones((1000, 1000)))
 
+    def test_ctrl_c_stops_a_task_that_writes_very_many_chunks(self, tmp_path: Path) -> None:
+        class Interrupting(zarr.storage.LocalStore):
+            async def set(self, key: str, value: Any) -> None:
+                if key == "c/100":
+                    os.kill(os.getpid(), signal.SIGINT)
+                await super().set(key, value)
+
+        with pytest.raises(KeyboardInterrupt):
+            ga.ones(30_000, chunks=1).to_zarr(Interrupting(tmp_path / "x"), chunks=1)
+        assert sum(1 for _ in os.scandir(tmp_path / "x" / "c")) < 15_000
+        with pytest.raises(IncompleteStoreError):
+            ga.from_zarr(tmp_path / "x")
+
     def test_a_full_disk(self, tmp_path: Path) -> None:
         code = f"""
             import resource
@@ -733,3 +746,16 @@ class TestResidentMemory:
         out = zarr.open_array(str(tmp_path / "out"), mode="r")
         for k in range(0, n, 1024):
             np.testing.assert_array_equal(out[k : k + 1024], stored[k : k + 1024] + 1)
+
+
+@pytest.mark.parametrize("zarr_format", [1, 4, "3", None])
+def test_formats_that_there_are_not(tmp_path: Path, zarr_format: Any) -> None:
+    with pytest.raises(StorageError, match=f"zarr_format={zarr_format!r}.*write 3 or 2"):
+        ga.ones(3).to_zarr(tmp_path / "x", zarr_format=zarr_format)
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_array_is_no_store(tmp_path: Path) -> None:
+    array = zarr.create_array(tmp_path / "x", shape=(3,), dtype="f8")
+    with pytest.raises(StorageError, match=r"is an array already; gpuarray.store"):
+        ga.ones(3).to_zarr(array, overwrite=True)

@@ -69,3 +69,8 @@ def test_more_cells_along_one_axis_of_two() -> None:
 def test_chunks_that_are_too_large() -> None:
     x = ga.map_blocks(lambda b: b * 2, ga.ones((1000, 1000), chunks=(1000, 500)), dtype=float)
     assert "smaller chunks than (1000, 500)" in refused(x.sum(), "2 MiB")
+
+
+def test_the_line_that_asked_for_it() -> None:
+    x = ga.map_blocks(np.abs, ga.ones((1000, 1000), chunks=1000)).sum()
+    assert "on the region [0:1000, 0:1000] (asked for at test_refusals.py:" in refused(x, "1 MiB")
