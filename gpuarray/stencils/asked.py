@@ -149,6 +149,11 @@ class Answers:
         if isinstance(function, functools.partial):
             return self.call(function.func, *function.args, *args, **{**function.keywords, **kwargs})
         owner = getattr(function, "__self__", None)
+        if type(owner).__module__.startswith(("random", "numpy.random", "gpuarray.random")):
+            raise Refused(
+                f"{named(function)} would be called once, when the stencil is read, and not at every point; pass an "
+                "array of random numbers as a coefficient"
+            )
         if self.conditional and isinstance(function, BuiltinMethodType) and function.__name__ in calls.MUTATING:
             self.refuse_change(owner)
         if self.conditional and function is next:

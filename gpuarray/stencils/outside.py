@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.stencils.interpret import outside
+from gpuarray.stencils.names import outside
 from gpuarray.stencils.source import source_of
 
 LARGE = 2**16

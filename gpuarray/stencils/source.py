@@ -54,7 +54,17 @@ class Source:
         """Say where, unless that is known: the innermost place is said first."""
         if error.place is None:
             error.place = f"{os.path.basename(self.filename)}:{line}, in {self.name}"
-            error.line = self.lines[line - 1].strip() if 0 < line <= len(self.lines) else ""
+            error.line = self.text(line)
+
+    def note(self, error: Exception, line: int) -> None:
+        """Say where on an error that stays what it is: the innermost place alone."""
+        if not hasattr(error, "__notes__"):
+            text = self.text(line)
+            place = f"in {self.name}, {os.path.basename(self.filename)}:{line}"
+            error.add_note(f"{place}: {text}" if text else place)
+
+    def text(self, line: int) -> str:
+        return self.lines[line - 1].strip() if 0 < line <= len(self.lines) else ""
 
 
 def source_of(function: FunctionType) -> Source:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 import operator
+import random
 import re
 
 import numpy as np
 import pytest
 
 import gpuarray as ga
-from gpuarray.errors import GPUArrayError
+from gpuarray.errors import GPUArrayError, StencilError
 
 W = np.ones(3)
 LAZY = ga.ones(3)
@@ -647,3 +648,39 @@ def test_deep_nesting_is_no_crash():
     a = np.array([3.5, 1.0, 2.5, 2.0, 0.0])
     expected = [4 * 1.0, 2 * 2.5, 3 * 2.0, 3 * 0.0]
     assert ga.stencil(f)(a).compute()[:4].tolist() == expected
+
+
+def too_large_a_number(u):
+    return u[0] + 300
+
+
+def divides(u, k):
+    scale = 1 / k
+    return u[0] * scale
+
+
+def checks(u, k):
+    if k < 0:
+        raise LookupError("k must not be negative")
+    return u[0] * k
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "kind", "line"),
+    [
+        (too_large_a_number, (np.zeros(3, "u1"),), OverflowError, "in too_large_a_number, {file}: return u[0] + 300"),
+        (divides, (np.zeros(3), 0), ZeroDivisionError, "in divides, {file}: scale = 1 / k"),
+        (checks, (np.zeros(3), -1), LookupError, 'in checks, {file}: raise LookupError("k must not be negative")'),
+    ],
+)
+def test_errors_that_stay_what_they_are_say_where(function, args, kind, line):
+    first = function.__code__.co_firstlineno + (2 if function is checks else 1)
+    with pytest.raises(kind) as caught:
+        ga.stencil(function)(*args)
+    assert caught.value.__notes__ == [line.format(file=f"test_stencil_errors.py:{first}")]
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.default_rng(0).random, np.random.normal])
+def test_random_numbers_are_no_constants(draw):
+    with pytest.raises(StencilError, match=r"called once.*array of random numbers"):
+        ga.stencil(lambda u: u[0] * draw())(np.zeros(3))

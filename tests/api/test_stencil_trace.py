@@ -192,7 +192,7 @@ def test_statements():
     check(f, k=2)
     with pytest.raises(AssertionError, match="positive"):
         ga.stencil(f)(A, -1)
-    with pytest.raises(ValueError, match=r"^large$"):
+    with pytest.raises(ValueError, match=r"^large\n"):
         ga.stencil(f)(A, 11)
 
 
@@ -646,7 +646,7 @@ def test_coefficients_that_must_be_known():
     assert program.radius(0, 0) == (2, 2)
     program, _ = box.program((np.dtype(float),), {"n": 3, "scheme": "one", "k": 0.5}, True)
     assert program.radius(0, 0) == (0, 3)
-    with pytest.raises(ValueError, match=r"^n=0$"):
+    with pytest.raises(ValueError, match=r"^n=0\n"):
         box(A[0], 0, "mean")
 
 
