@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
 import signal
@@ -50,9 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say("")
         print("interrupted; the rows above are complete", file=sys.stderr)
         return 130
+    finally:
+        if reports and not options.no_save:
+            _save(reports, about, options.output, options.quick)
     print(table.summary(reports))
-    if not options.no_save:
-        _save(reports, about, options.output, options.quick)
     return 1 if any(r.trouble for r in reports) else 0
 
 
@@ -98,20 +98,37 @@ def _say(text: str) -> None:
 
 
 def _save(reports: Sequence[Report], about: dict[str, object], folder: Path, quick: bool) -> None:
+    """Write what was measured over what was known of these rows on this machine; other rows stay."""
     folder.mkdir(parents=True, exist_ok=True)
-    today = datetime.date.today().isoformat()
-    stem = f"{today}-{machine.slug(about)}" + ("-quick" if quick else "")
-    base = folder / stem
-    data = {"date": today, "quick": quick, "machine": about, "rows": [r.as_dict() for r in reports]}
+    base = folder / (machine.slug(about) + ("-quick" if quick else ""))
+    merged = _merged(reports, _saved(base.with_suffix(".json")))
+    data = {"quick": quick, "machine": about, "rows": [r.as_dict() for r in merged]}
     base.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
-    base.with_suffix(".md").write_text(table.markdown(reports, about, today))
+    base.with_suffix(".md").write_text(table.markdown(merged, about))
     saved = [".json", ".md"]
     try:
-        plot.draw(reports, about, base.with_suffix(".png"))
+        plot.draw(merged, about, base.with_suffix(".png"))
         saved.append(".png")
     except ModuleNotFoundError as error:
         print(f"no picture: {error}; pip install matplotlib", file=sys.stderr)
     print(f"saved {base}{{{','.join(saved)}}}")
+
+
+def _saved(path: Path) -> list[Report]:
+    """The rows of a file, if it is one of ours."""
+    try:
+        return [Report.of(row) for row in json.loads(path.read_text())["rows"]]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError) as error:
+        raise SystemExit(f"{path} is no file of results ({error!r}); move it away, or name another --output") from None
+
+
+def _merged(reports: Sequence[Report], before: Sequence[Report]) -> list[Report]:
+    """New rows for old ones of their name, in the order of the suites."""
+    found = {r.name: r for r in (*before, *reports)}
+    order = [r.name for r in rows()]
+    return [found[name] for name in (*order, *(n for n in found if n not in order)) if name in found]
 
 
 if __name__ == "__main__":

@@ -50,7 +50,12 @@ def draw(reports: Sequence[Report], machine: dict[str, Any], path: Path) -> None
     axes.set_ylim(at - 1, -1.5)
     axes.set_xlabel("times gpuarray's time (logarithmic); beside the bars: median time, memory")
     axes.set_title(
-        f"{machine['processor'].split(',')[0]}, {machine['cores']} cores, commit {machine['commit']}", fontsize=9
+        f"{machine['processor'].split(',')[0]}, {machine['cores']} cores, {', '.join(measured(reports))}", fontsize=9
     )
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=130)
+
+
+def measured(reports: Sequence[Report]) -> list[str]:
+    """The days on which they were."""
+    return sorted({r.date for r in reports})

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from benchmarks import machine
 from benchmarks.rows import Case, Disagreement, Row, Target, format_metric
 from benchmarks.worker import Failed, Ready, Sample, apart, serve, start_context
 
@@ -84,7 +86,7 @@ class Verdict:
 class Report:
     """One finished row."""
 
-    row: Row
+    name: str
     work: str
     outcomes: list[Outcome]
     verdicts: list[Verdict]
@@ -92,6 +94,9 @@ class Report:
     """Results that differ, pieces that died."""
     load: tuple[float, float]
     """The machine's load average before and after."""
+    notes: str = ""
+    date: str = ""
+    commit: str = ""
 
     def outcome(self, who: str) -> Outcome | None:
         return next((o for o in self.outcomes if o.who == who and o.samples), None)
@@ -108,19 +113,41 @@ class Report:
                     **measured,
                     "metrics": o.metrics,
                     "missing": o.missing,
+                    "failed": o.failed,
+                    "warm_up": asdict(o.warm_up) if o.warm_up else None,
                     "samples": [asdict(s) for s in o.samples],
                 }
             )
         targets = [{"target": v.target.describe(), **asdict(v.target), "found": v.found, "passed": v.passed}
                    for v in self.verdicts]  # fmt: skip
         return {
-            "name": self.row.name,
+            "name": self.name,
             "work": self.work,
-            "load": self.load,
+            "date": self.date,
+            "commit": self.commit,
+            "load": list(self.load),
             "pieces": pieces,
             "targets": targets,
             "trouble": self.trouble,
+            "notes": self.notes,
         }
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Report:
+        """The row that `as_dict` has described."""
+        outcomes = []
+        for p in data["pieces"]:
+            warm_up = Sample(**p["warm_up"]) if p["warm_up"] else None
+            samples = [Sample(**s) for s in p["samples"]]
+            outcomes.append(
+                Outcome(p["who"], p["variant"], samples, warm_up, None, p["metrics"], p["missing"], p["failed"])
+            )
+        verdicts = [
+            Verdict(Target(t["bound"], t["peer"], t["metric"], t["most"]), t["found"], t["passed"])
+            for t in data["targets"]
+        ]
+        plain = {name: data[name] for name in ("name", "work", "trouble", "notes", "date", "commit")}
+        return cls(**plain, outcomes=outcomes, verdicts=verdicts, load=tuple(data["load"]))
 
 
 class Worker:
@@ -182,7 +209,9 @@ def run_row(
         shutil.rmtree(scratch, ignore_errors=True)
     verdicts = [judge(t, outcomes, quick) for t in row.targets]
     work = row.work.format(**vars(size))
-    return Report(row, work, outcomes, verdicts, trouble, (load, os.getloadavg()[0]))
+    loads = (load, os.getloadavg()[0])
+    today = datetime.date.today().isoformat()
+    return Report(row.name, work, outcomes, verdicts, trouble, loads, row.notes, today, machine.commit())
 
 
 def take_turns(

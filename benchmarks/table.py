@@ -14,7 +14,7 @@ _WIDTHS = (26, 10, 10, 10, 9, 11)
 def lines(report: Report) -> Iterator[str]:
     """One row for the terminal."""
     load = " -> ".join(f"{x:.1f}" for x in report.load)
-    yield f"\n{report.row.name}: {report.work}   [load {load}]"
+    yield f"\n{report.name}: {report.work}   [load {load}]"
     for o in report.outcomes:
         cells = cells_of(o, report)
         left, *rest = cells
@@ -44,17 +44,16 @@ def cells_of(o: Outcome, report: Report) -> list[str]:
     return [name, format_seconds(o.wall), format_seconds(o.cpu), format_metric("bytes", o.peak), *times]
 
 
-def markdown(reports: Sequence[Report], machine: dict[str, Any], date: str) -> str:
+def markdown(reports: Sequence[Report], machine: dict[str, Any]) -> str:
     """The whole document."""
-    return "\n".join([*_head(machine, date), *_table(reports), *_misses(reports), ""])
+    return "\n".join([*_head(machine), *_table(reports), *_misses(reports), ""])
 
 
-def _head(machine: dict[str, Any], date: str) -> Iterator[str]:
+def _head(machine: dict[str, Any]) -> Iterator[str]:
     packages = ", ".join(f"{name} {v}" for name, v in machine["packages"].items())
-    yield f"# Benchmarks, {date}\n"
+    yield "# Benchmarks\n"
     yield f"{machine['processor']}, {machine['cores']} cores, {machine['memory_bytes'] / 1e9:.0f} GB"
-    yield f"{', '.join(machine['gpus']) or 'no GPU'}; {machine['system']}; Python {machine['python']}; {packages};"
-    yield f"commit {machine['commit']}.\n"
+    yield f"{', '.join(machine['gpus']) or 'no GPU'}; {machine['system']}; Python {machine['python']}; {packages}.\n"
     yield "Wall and CPU seconds are medians after a warm-up, everybody in turns. Memory is the most that the process"
     yield "held above what it held before the first run. Times: how often gpuarray's wall or CPU seconds fit. Load: the"
     yield "machine's load average before and after the row. Where it is above the number of cores others were at work,"
@@ -62,19 +61,19 @@ def _head(machine: dict[str, Any], date: str) -> Iterator[str]:
 
 
 def _table(reports: Iterable[Report]) -> Iterator[str]:
-    yield "| work | who | wall | CPU | memory | times | CPU times | targets | load |"
-    yield "|---|---|--:|--:|--:|--:|--:|---|---|"
+    yield "| work | who | wall | CPU | memory | times | CPU times | targets | load | measured |"
+    yield "|---|---|--:|--:|--:|--:|--:|---|---|---|"
     for report in reports:
         targets = "<br>".join(v.describe() for v in report.verdicts)
         load = " to ".join(f"{x:.1f}" for x in report.load)
         for k, o in enumerate(report.outcomes):
-            first = (f"`{report.work}`", targets, load) if k == 0 else ("", "", "")
-            yield f"| {first[0]} | {' | '.join(cells_of(o, report))} | {first[1]} | {first[2]} |"
+            work, *rest = (f"`{report.work}`", targets, load, f"{report.date}, {report.commit}") if k == 0 else [""] * 4
+            yield f"| {work} | {' | '.join([*cells_of(o, report), *rest])} |"
 
 
 def _misses(reports: Sequence[Report]) -> Iterator[str]:
-    notes = [f"- {r.row.name}: {r.row.notes}" for r in reports if r.row.notes]
-    trouble = [f"- {r.row.name}: {t.splitlines()[0]}" for r in reports for t in r.trouble]
+    notes = [f"- {r.name}: {r.notes}" for r in reports if r.notes]
+    trouble = [f"- {r.name}: {t.splitlines()[0]}" for r in reports for t in r.trouble]
     if notes:
         yield "\n" + "\n".join(notes)
     if trouble:
@@ -83,7 +82,7 @@ def _misses(reports: Sequence[Report]) -> Iterator[str]:
 
 def summary(reports: Sequence[Report]) -> str:
     """How many targets are met, and which are not."""
-    verdicts = [(r.row.name, v) for r in reports for v in r.verdicts]
+    verdicts = [(r.name, v) for r in reports for v in r.verdicts]
     judged = [v for _, v in verdicts if v.passed is not None]
     text = [f"\n{sum(bool(v.passed) for v in judged)} of {len(judged)} targets met"]
     text += [f"  {name}: {v.describe()}" for name, v in verdicts if v.passed is False]

@@ -212,6 +212,26 @@ def test_results_are_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert len(host) < 5 or host not in path.read_text() + path.name
 
 
+def test_rows_that_are_not_measured_again_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quickly = ["--quick", "--alone", "--repeat", "1", "--patience", "0", "--output", str(tmp_path)]
+    assert command.main([*quickly, "--only", "tiny"]) == 0
+    (path,) = tmp_path.glob("*.json")
+    first = json.loads(path.read_text())["rows"]
+    assert command.main([*quickly, "--only", "chunks-10k"]) == 0
+    both = json.loads(path.read_text())["rows"]
+    assert [r["name"] for r in both] == ["chunks-10k", "tiny"]  # as the suites have them
+    assert both[1:] == first
+    assert all(r["date"] and r["commit"] for r in both)
+    assert command.main([*quickly, "--only", "tiny"]) == 0
+    again = json.loads(path.read_text())["rows"]
+    assert again[:1] == both[:1]
+    assert again[1] != both[1]
+    assert [Report.of(r).as_dict() for r in again] == again
+    path.write_text("{}")
+    with pytest.raises(SystemExit, match="is no file of results"):
+        command.main([*quickly, "--only", "tiny"])
+
+
 def test_bad_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="there is no row 'flying'; there are"):
         command.main(["--only", "flying"])
@@ -223,7 +243,7 @@ def test_bad_options(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_plot_takes_rows_without_results(tmp_path: Path) -> None:
-    empty = Report(row({"gpuarray": sleeper(0)}), "nothing", [Outcome("gpuarray")], [], [], (0.0, 0.0))
+    empty = Report("example", "nothing", [Outcome("gpuarray")], [], [], (0.0, 0.0))
     about = {"processor": "P", "cores": 1, "commit": "c", "gpus": [], "memory_bytes": 1}
     plot.draw([empty], about, tmp_path / "x.png")
     assert machine.slug({**about, "gpus": ["NVIDIA H200"]}) == "nvidia-h200-1-cores-0gb"
