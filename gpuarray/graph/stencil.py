@@ -16,7 +16,6 @@ import numpy as np
 
 from gpuarray.graph.grid import Lengths, Region, Shape, covering, nbytes, shape_of, size_of
 from gpuarray.graph.node import Node
-from gpuarray.graph.tails import Seam, Tail
 from gpuarray.kernels.stencils.boxes import Box, boxes
 from gpuarray.kernels.stencils.program import Edges, StencilProgram
 from gpuarray.kernels.stencils.scratch import scratch_nbytes
@@ -68,8 +67,6 @@ class Visit:
     compiled: bool | None = None
     cut: Lengths | None = None
     """The rows of each task along the first axis, where they are not the planner's to choose."""
-    seam: Seam | None = None
-    """How the visit before cut its rows: the ends of its slabs are read from their tails."""
     last: bool = False
     """All of its result is computed before any task reads it."""
 
@@ -78,8 +75,8 @@ class Sweep(Node):
     """A stencil applied `steps` times; its result is the state: several arrays where the stencil has several outputs.
 
     Its fields are the state (one input for each field, or one input that holds them all: another sweep) and then the
-    coefficients; after them come the tails of the state where there are any. Each stands among the inputs once for
-    every part of it that a region may need: along a periodic axis the far end is a region of its own.
+    coefficients. Each stands among the inputs once for every part of it that a region may need: along a periodic axis
+    the far end is a region of its own.
     """
 
     __slots__ = ("edges", "scalars", "split", "stencil", "steps", "visit")
@@ -115,8 +112,7 @@ class Sweep(Node):
     @property
     def sources(self) -> tuple[Node, ...]:
         """The state and the coefficients, each once."""
-        once = self.inputs[:: 2 ** len(self.split)]
-        return once if self.visit.seam is None else once[: -self.held]
+        return self.inputs[:: 2 ** len(self.split)]
 
     @property
     def held(self) -> int:
@@ -140,13 +136,7 @@ class Sweep(Node):
         for a in self.split:
             along[a] = wrapped(box[a], self.shape[a])
         every = 2 ** len(self.split)
-        made = [self._parts_of(k * every, along) for k in range(len(self.sources))]
-        if self.visit.seam is not None:
-            rows, tail = self.visit.seam.split(box[0])
-            for k in range(self.held):
-                made[k] = self._parts_of(k * every, [[(rows, len(tail))], *along[1:]])
-                made[k] += self._parts_of((len(self.sources) + k) * every, [[(tail, 0)], *along[1:]])
-        return made
+        return [self._parts_of(k * every, along) for k in range(len(self.sources))]
 
     @staticmethod
     def _parts_of(first: int, along: list[list[tuple[range, int]]]) -> list[tuple[int, Region, tuple[int, ...]]]:
@@ -273,12 +263,16 @@ def visited(
     stencil: StencilProgram, edges: Edges, scalars: Scalars, steps: int, visit: Visit, *fields: Node
 ) -> tuple[Node, ...]:
     """`sweep`, the way the plan wants it done."""
-    state = fields[: stencil.outputs]
-    whole = state[0].inputs[0] if isinstance(state[0], Part) else None
-    if whole is not None and state == tuple(Part(k, whole) for k in range(len(whole.fields))):
-        state = (whole,)
-    tails = [Tail(visit.seam, node) for node in state] if visit.seam is not None else []
+    state = together(fields[: stencil.outputs])
     split = sum(any(e[a][0].mode == "periodic" for e in edges) for a in range(stencil.ndim))
-    repeated = (f for f in (*state, *fields[stencil.outputs :], *tails) for _ in range(2**split))
+    repeated = (f for f in (*state, *fields[stencil.outputs :]) for _ in range(2**split))
     made: Node = Sweep(stencil, edges, scalars, steps, visit, *repeated)
     return tuple(Part(k, made) for k in range(stencil.outputs)) if stencil.outputs > 1 else (made,)
+
+
+def together(state: tuple[Node, ...]) -> tuple[Node, ...]:
+    """The fields of a state, or the one result that all of them are parts of."""
+    whole = state[0].inputs[0] if isinstance(state[0], Part) else None
+    if whole is not None and state == tuple(Part(k, whole) for k in range(len(whole.fields))):
+        return (whole,)
+    return state

@@ -19,6 +19,7 @@ from gpuarray.graph.node import Node, elements, from_line_of, toposort
 from gpuarray.graph.reduce import Partial
 from gpuarray.graph.routine import Strip
 from gpuarray.graph.select import Select
+from gpuarray.graph.slabs import Advanced, Carried
 from gpuarray.graph.stencil import Part
 from gpuarray.optimize.simplify import LIGHT
 
@@ -157,7 +158,7 @@ def shares(node: Node) -> bool:
 
 def domain(node: Node) -> tuple[Shape, Chunks]:
     """The space that a node's tasks divide: what is reduced, or the result itself."""
-    chunks = node.domain if isinstance(node, (Partial, Strip)) else node.chunks
+    chunks = node.domain if isinstance(node, (Partial, Strip, Advanced, Carried)) else node.chunks
     return tuple(c.total for c in chunks), chunks
 
 

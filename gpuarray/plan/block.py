@@ -19,6 +19,7 @@ from gpuarray.graph.overlap import Windows
 from gpuarray.graph.routine import Strip
 from gpuarray.graph.scan import Scan
 from gpuarray.graph.select import VIEW, Select
+from gpuarray.graph.slabs import Settled
 from gpuarray.graph.sorting import Runs
 from gpuarray.graph.stencil import Part, Sweep
 
@@ -187,7 +188,7 @@ def _pieces_needs(node: Node, region: Region, device: bool) -> Needs:
 
 def is_view(node: Node, inputs: tuple[Value, ...]) -> bool:
     """Whether a node's result is a view of its input, and takes no memory."""
-    if isinstance(node, Concat):
+    if isinstance(node, (Concat, Settled)):
         return sum(bool(size_of(r)) for _, r in inputs) == 1
     if isinstance(node, Runs):
         return node.in_place

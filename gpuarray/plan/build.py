@@ -12,10 +12,10 @@ from gpuarray.cluster.sizes import format_bytes
 from gpuarray.cluster.task import Given, Key, StageInfo, Task
 from gpuarray.graph.grid import Chunks, count, region_at
 from gpuarray.graph.leaves import Stored
-from gpuarray.graph.node import Node, toposort
+from gpuarray.graph.node import Node, rewrite, toposort
 from gpuarray.graph.reduce import Merge
+from gpuarray.graph.slabs import OWN, Advanced, Carried
 from gpuarray.graph.stencil import Sweep
-from gpuarray.graph.tails import Tail
 from gpuarray.kernels.errors import MemoryLimitError
 from gpuarray.optimize import optimize
 from gpuarray.optimize.fuse import Policy, fuse
@@ -59,6 +59,8 @@ class Stage:
     origin: str
     device: bool = False
     """Its tasks compute in the memory of a device."""
+    chained: bool = False
+    """Its tasks read results of others of them."""
     _made: dict[int, Task] = field(default_factory=dict, repr=False)
     """Tasks that were made to count what they read and are not handed out yet."""
 
@@ -128,7 +130,6 @@ class RunPlan:
         """
         by_number = {s.number: s for s in self.program}
         done = {s.number: bytearray(s.tasks) for s in self.program}
-        tails = self._tails()
         for stage in self._asked():
             for number in range(stage.tasks):
                 stack: list[tuple[Stage, int, Task | None]] = [(stage, number, None)]
@@ -144,23 +145,12 @@ class RunPlan:
                         continue
                     done[at.number][k] = 1
                     yield task
-                    for tail in tails.get(at.number, ()):
-                        done[tail.number][k] = 1
-                        yield tail.task(k)
-
-    def _tails(self) -> dict[int, list[Stage]]:
-        """By stage, those that keep the last rows of its slabs: at once, so that the slabs themselves can go."""
-        found: dict[int, list[Stage]] = {}
-        for stage in self.program:
-            if all(isinstance(o.node, Tail) for o in stage.outputs):
-                found.setdefault(stage.depends[0], []).append(stage)
-        return found
 
     def _asked(self) -> list[Stage]:
         """The stages that are computed whole: first those that the plan wants to be, in order, then those with results
         that were asked for, those that nothing depends on first.
         """
-        whole = [s for s in self.program if any(isinstance(o.node, Sweep) and o.node.visit.last for o in s.outputs)]
+        whole = [s for s in self.program if any(is_last(o.node) for o in s.outputs)]
         kept = {key[0] for key in self.kept}
         read = {d for s in self.program for d in s.depends}
         asked = [s for s in self.program if s.number in kept or any(o.sink is not None for o in s.outputs)]
@@ -176,7 +166,7 @@ class RunPlan:
 
     def _count(self, number: int) -> Mapping[Key, int]:
         made = next((s for s in self.program if s.number == number), None)
-        reading = [s for s in self.program if number in s.depends]
+        reading = [s for s in self.program if number in s.depends or (s.chained and s.number == number)]
         if reading and all(isinstance(o.node, Merge) for s in reading for o in s.outputs):
             return Merged(tuple(o.node for s in reading for o in s.outputs))
         if (made is None or made.tasks == 1) and sum(s.tasks for s in reading) > FEW:
@@ -196,6 +186,11 @@ class RunPlan:
     def portable(self) -> PortablePlan:
         """What other processes need to make the tasks."""
         return PortablePlan({s.number: replace(s, _made={}) for s in self.program}, self.stages)
+
+
+def is_last(node: Node) -> bool:
+    """Whether all of a result is computed before any task reads it."""
+    return (isinstance(node, Sweep) and node.visit.last) or (isinstance(node, Advanced) and node.last)
 
 
 _UNCOUNTED: Counter[Key] = Counter()
@@ -298,7 +293,7 @@ def make_stages(
     try:
         return [make_stage(nodes, asked, stored, read_later, budget, policy)]
     except MemoryLimitError:
-        if len(nodes) == 1:
+        if len(nodes) == 1 or any(isinstance(n, Carried) for n in nodes):
             raise
     return [make_stage((n,), asked, stored, read_later, budget, policy) for n in nodes]
 
@@ -312,7 +307,9 @@ def make_stage(
     policy: Policy,
 ) -> Stage:
     """One stage: its results with what is below them fused, cut into tasks. Adds them to `stored`."""
+    number = next(_numbers)
     fused = fuse(tuple(stored[n] if n in stored else substitute(n, stored) for n in nodes), policy)
+    fused, chained = own_results(fused, number)
     outputs: list[Output] = []
     keep: dict[Node, int] = {}
     for node, expr in zip(nodes, fused, strict=True):
@@ -340,12 +337,26 @@ def make_stage(
     else:
         left = replace(budget, host=budget.host - writing)
     grid = tile(fused, hint, units, left)
-    number = next(_numbers)
     for node, k in keep.items():
         expr = outputs[k].node
         stored[node] = Stored(number, k, expr.shape, expr.dtype, expr.parts, result_chunks(expr, grid))
     leaves = toposort(*fused)
-    depends = tuple(dict.fromkeys(n.stage for n in leaves if isinstance(n, Stored)))
+    depends = tuple(dict.fromkeys(n.stage for n in leaves if isinstance(n, Stored) and n.stage != number))
     origin = next((n.origin for n in nodes if getattr(n, "origin", "")), "")
     label = " and ".join(dict.fromkeys(n.label for n in fused))
-    return Stage(number, tuple(outputs), grid, depends, label, origin, budget.device)
+    return Stage(number, tuple(outputs), grid, depends, label, origin, budget.device, chained)
+
+
+def own_results(nodes: tuple[Node, ...], number: int) -> tuple[tuple[Node, ...], bool]:
+    """The results of a stage with its number put in where its tasks read those of others; and whether they do."""
+    output = next((k for k, n in enumerate(nodes) if isinstance(n, Carried)), None)
+    if output is None:
+        return nodes, False
+
+    def numbered(node: Node) -> Node | None:
+        if not isinstance(node, Stored) or node.stage != OWN:
+            return None
+        made: Node = Stored(number, output, node.shape, node.dtype, node.parts, node.chunks)
+        return made
+
+    return rewrite(numbered, *nodes), True

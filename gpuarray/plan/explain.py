@@ -12,6 +12,7 @@ from gpuarray.graph.move import Rechunk
 from gpuarray.graph.node import Node, elements, toposort
 from gpuarray.graph.reduce import Combine, Merge
 from gpuarray.graph.select import Select
+from gpuarray.graph.slabs import Advanced, Carried, Settled, SlabSweep
 from gpuarray.graph.stencil import Part, Sweep
 from gpuarray.optimize import trace
 from gpuarray.optimize.fuse import Policy
@@ -289,6 +290,10 @@ def summarize(tally: Tally, numbers: dict[int, int], place: dict[Source, int], r
     )
 
 
+FREE = (Source, Stored, Const, Index, Rechunk, Part, Advanced, Carried, Settled)
+"""Nodes that are no pass over memory."""
+
+
 def kernels(stage: Stage) -> tuple[Kernel, ...]:
     """The passes over memory in one task, in order; views cost nothing and are left out."""
     made = []
@@ -301,9 +306,10 @@ def kernels(stage: Stage) -> tuple[Kernel, ...]:
         elif isinstance(node, Sweep):
             program = node.stencil.program
             made.append(Kernel(node.label, len(program.steps), how(program, bool(node.visit.compiled))))  # type: ignore[arg-type]
-        elif not isinstance(node, (Source, Stored, Const, Index, Rechunk, Part)) and not (
-            isinstance(node, Select) and node.label == "view"
-        ):
+        elif isinstance(node, SlabSweep):
+            program = node.stencil.program
+            made.append(Kernel(node.label, len(program.steps), how(program, node.compiled)))  # type: ignore[arg-type]
+        elif not isinstance(node, FREE) and not (isinstance(node, Select) and node.label == "view"):
             label = f"merge of {node.label}" if isinstance(node, (Combine, Merge)) else node.label
             made.append(Kernel(label, 1, "library"))
     return tuple(made)

@@ -21,6 +21,7 @@ from gpuarray.graph.leaves import Source
 from gpuarray.graph.node import Node, elements
 from gpuarray.graph.reduce import Partial
 from gpuarray.graph.select import Select
+from gpuarray.graph.slabs import SlabSweep
 from gpuarray.graph.stencil import Part, Sweep
 from gpuarray.kernels.program import Program
 from gpuarray.kernels.stencils.boxes import boxes
@@ -192,6 +193,9 @@ def work_of(node: Node, region: Region) -> tuple[str, float]:
         levels = boxes(node.stencil, node.edges, node.shape, tuple(map(covering, region)), node.steps)[1:]
         points = sum(map(size_of, levels))
         return how(node.stencil.program, bool(node.visit.compiled)), max(1.0, node.stencil.program.cost) * points
+    if isinstance(node, SlabSweep):
+        share = size_of(region) / max(1, size_of(tuple(map(range, node.shape))))
+        return how(node.stencil.program, node.compiled), max(1.0, node.stencil.program.cost) * node.points * share
     return ("library" if isinstance(node, MatMul) else "interpreted"), node.cost() * size_of(region)
 
 

@@ -5,7 +5,9 @@ The choice is made here, where the limit is known, from an estimate of both; the
 
 Two ways are weighed. *Overlapping* tasks do many steps each, and margins grow with the steps. *Slabs* are for a state
 that does not fit in memory: visits of a few steps follow each other through the slabs like a wave, each handing its
-slab to the next in memory, so that margins stay thin while the state goes to disk and back once for many visits.
+slab to the next in memory, while the state goes to disk and back once for many visits. A slab carries to the next one
+its last rows before a visit, of which the steps compute margins twice; or a few rows of every step, and nothing is
+computed twice: which pays where a point takes long to compute, or a visit has many steps.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ from dataclasses import dataclass, replace
 from gpuarray.graph.grid import Lengths, Region, count, one_chunk, region_at, size_of, whole
 from gpuarray.graph.leaves import Const, Index, Source, Stored
 from gpuarray.graph.node import Node, rewrite
-from gpuarray.graph.stencil import Part, Sweep, Visit, visited
-from gpuarray.graph.tails import Seam
+from gpuarray.graph.slabs import Settled, slab_sweep
+from gpuarray.graph.stencil import Part, Sweep, Visit, together, visited
 from gpuarray.kernels.errors import MemoryLimitError
+from gpuarray.kernels.stencils.course import Course, is_periodic, span
 from gpuarray.kernels.stencils.program import StencilProgram
-from gpuarray.kernels.stencils.scratch import redundancy
+from gpuarray.kernels.stencils.scratch import in_slabs, redundancy
 from gpuarray.optimize.fuse import Policy
 from gpuarray.plan.block import expand, needs
 from gpuarray.plan.cuts import middle_task
@@ -32,6 +35,8 @@ OPERATION = 0.07e-9
 """Seconds of a scalar operation in a compiled sweep, about; only ratios matter."""
 IN_MEMORY, ON_DISK = 0.3e-9, 4e-9
 """Seconds in which a byte of the state is handed from one visit to the next: gathered, and stored once more."""
+CARRIED = 0.4e-9
+"""Seconds in which a byte of a row of some step is carried from one slab to the next."""
 LONGEST = 2**30
 """Updates of points by one task: half a second."""
 SMALL = 2**20
@@ -55,6 +60,8 @@ class Way:
     """Of a slab; 0 where tasks are cut as those of any other stage."""
     visits: int = 0
     """Of slabs, that follow each other in memory; 1 where slabs overlap and each visit is finished before the next."""
+    group: int = 0
+    """Steps of a visit that are done at once where slabs follow each other; 0: all."""
 
 
 def split(roots: Sequence[Node], budget: Budget, policy: Policy, caution: int = 0) -> tuple[Node, ...]:
@@ -75,13 +82,16 @@ def chain(node: Sweep, budget: Budget, policy: Policy, caution: int) -> Node:
     number = max(1, -(-node.steps // max(1, way.steps)))
     edges = [k * node.steps // number for k in range(number + 1)]
     sources, held = node.sources, node.held
-    single = sources[0].parts is not None  # the state is one input
-    state = tuple(Part(k, sources[0]) for k in range(node.stencil.outputs)) if single else sources[:held]
-    seam: Seam | None = None
-    for k, (lo, hi) in enumerate(itertools.pairwise(edges)):
+    state = parts_of(node, sources[:held])
+    done = 0
+    while way.visits > 1 and done < number - 1:
+        some = edges[done : min(done + way.visits, number - 1) + 1]
+        state = through_slabs(node, state, some, way, compiled)
+        done += len(some) - 1
+    for k, (lo, hi) in enumerate(itertools.pairwise(edges[done:]), done + 1):
         visit = Visit(hi - lo if number > 1 else 0, compiled)
-        if way.rows:
-            visit, seam = slab_visit(node, visit, way, k, number, seam)
+        if way.rows and k < number:
+            visit = replace(visit, cut=Lengths.regular(node.shape[0], way.rows), last=True)
         scalars = node.scalars.part(lo, hi)
         state = visited(node.stencil, node.edges, scalars, hi - lo, visit, *state, *sources[held:])
     last = state[0]
@@ -93,33 +103,43 @@ def worth_compiling(stencil: StencilProgram, points: int, policy: Policy) -> boo
     return policy(stencil.program, points * AGAIN)
 
 
-def slab_visit(
-    node: Sweep, visit: Visit, way: Way, k: int, number: int, seam: Seam | None
-) -> tuple[Visit, Seam | None]:
-    """Visit `k` of `number` through slabs, and the seam that the next one finds.
-
-    The first of those that follow each other in memory reads what is kept whole; the last of all is cut as its result
-    is wanted.
-    """
-    place = k % way.visits
-    final = k == number - 1
-    below, above = reach(node)
-    shift = -(-node.steps // number) * above
-    n = node.shape[0]
-    slabs = -(-(n + (way.visits - 1) * shift) // way.rows)
-    cut = Lengths.between(min(max(j * way.rows - place * shift, 0), n) for j in range(slabs + 1))
-    ends = place == way.visits - 1
-    made = replace(
-        visit, cut=None if final else cut, seam=None if final or not place else seam, last=ends and not final
-    )
-    width = -(-node.steps // number) * (below + above)
-    return made, None if ends or final else Seam(cut, width)
+def parts_of(node: Sweep, state: Sequence[Node]) -> tuple[Node, ...]:
+    """The fields of a state, that may be one node."""
+    outputs = node.stencil.outputs
+    return tuple(Part(k, state[0]) for k in range(outputs)) if len(state) < outputs else tuple(state)
 
 
-def reach(node: Sweep) -> tuple[int, int]:
-    """How far a step reads below and above along the first axis, of any field."""
-    radii = [node.stencil.radius(f, 0) for f in range(node.stencil.fields)]
-    return max(r[0] for r in radii), max(r[1] for r in radii)
+def through_slabs(
+    node: Sweep, state: tuple[Node, ...], edges: Sequence[int], way: Way, compiled: bool
+) -> tuple[Node, ...]:
+    """The state after visits that follow each other through slabs in memory, and end after so many steps."""
+    course = course_of(node, way.rows, edges[-1] - edges[0])
+    held: tuple[Node, ...] = together(state)
+    link: Node | None = None
+    for lo, hi in itertools.pairwise(edges):
+        advanced, link = slab_sweep(
+            node.stencil,
+            node.edges,
+            node.scalars.part(lo, hi),
+            course,
+            lo - edges[0],
+            hi - lo,
+            way.group or hi - lo,
+            compiled,
+            hi == edges[-1],
+            held,
+            node.sources[node.held :],
+            link,
+        )
+        held = (advanced,)
+    assert link is not None
+    settled: Node = Settled(course.low(course.levels) % course.n, *held, *held, link)
+    return parts_of(node, (settled,))
+
+
+def course_of(node: Sweep, rows: int, levels: int) -> Course:
+    back, ahead = span(node.stencil, node.edges, 0, node.shape[0])
+    return Course(node.shape[0], rows, back, ahead, is_periodic(node.stencil, node.edges, 0), levels)
 
 
 def way_for(node: Sweep, budget: Budget, caution: int) -> Way:
@@ -131,8 +151,7 @@ def way_for(node: Sweep, budget: Budget, caution: int) -> Way:
     if math.prod(node.shape) <= SMALL:  # one task, as a rule: then more steps cost nothing
         return next(as_tiled(node, budget, choices[::-1]), Way(0.0, asked or 1))
     ways = list(as_tiled(node, budget, choices))
-    if 0 not in node.split:
-        ways += [way for way in in_rows(node, budget, choices) if way.visits <= 1 or not caution]
+    ways += [way for way in in_rows(node, budget, choices) if way.visits <= 1 or not caution]
     return min(ways, key=lambda way: (way.seconds, way.steps), default=Way(0.0, asked or 1))
 
 
@@ -221,9 +240,10 @@ def in_rows(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Way
     """Tasks that are slabs of rows: overlapping, and following each other in memory."""
     n = node.shape[0]
     row = state_nbytes(node) // max(1, n)
-    below, above = reach(node)
+    course = course_of(node, 1, 0)
+    waves, overlapping = not fits(node, budget) and one_way_round(node), 0 not in node.split
     for steps in (k for k in choices if k < node.steps):
-        width = steps * (below + above)
+        width = steps * course.width
         least = max(width, SMALL // 4 // max(1, math.prod(node.shape[1:])), 1)
         even = {-(-n // (budget.threads * k)) for k in (1, FEWER)}
         for rows in sorted({*even, *(least << k for k in range((n // least).bit_length()))}):
@@ -236,14 +256,38 @@ def in_rows(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Way
             trial = alone(node, steps, rows)
             need = needs(expand(((trial, out),)), device=budget.device)
             again, tasks = updates(trial, out), -(-n // rows)
-            if budget.threads * (need.total + rows * row) <= 0.9 * budget.hard:
+            if overlapping and budget.threads * (need.total + rows * row) <= 0.9 * budget.hard:
                 yield Way(seconds(node, budget, steps, out, again, tasks, steps), steps, rows, 1)
-            if not fits(node, budget):
-                held = (budget.threads + 1) * (need.own + 2 * rows * row) + 2 * rows * row
-                visits = min(int((0.8 * budget.hard - held) // max(1, width * row)), -(-node.steps // steps))
+            if waves and (not course.periodic or rows + width < n):
+                # what slabs carry comes in and goes out; along a periodic axis there are the first rows besides
+                carried = width * row * (1 + course.periodic)
+                held = (budget.threads + 1) * (need.own + 2 * rows * row + carried) + 2 * rows * row
+                visits = min(int((0.8 * budget.hard - held) // max(1, carried)), -(-node.steps // steps))
                 if visits >= 2:
-                    time = seconds(node, budget, steps, out, again, tasks, visits * steps)
-                    yield Way(time, steps, rows, visits)
+                    for group in (1, 0) if has_kernel(node, budget) else (0,):
+                        work = carrying(node, course, steps, rows, again) if group else again
+                        time = seconds(node, budget, steps, out, work, tasks, visits * steps)
+                        yield Way(time, steps, rows, visits, group)
+
+
+def one_way_round(node: Sweep) -> bool:
+    """Whether the first axis is periodic for all fields that are read along it, or for none."""
+    reading = [f for f in range(node.stencil.fields) if any(node.stencil.radius(f, 0))]
+    return len({node.edges[f][0][0].mode == "periodic" for f in reading}) < 2
+
+
+def has_kernel(node: Sweep, budget: Budget) -> bool:
+    """Whether slabs can be computed so that they carry rows of every step."""
+    return not budget.device and in_slabs(node.stencil, node.edges)
+
+
+def carrying(node: Sweep, course: Course, steps: int, rows: int, again: float) -> float:
+    """`updates` for slabs that carry rows of every step, where those of slabs that overlap are `again`: what carrying
+    takes, for what is computed twice.
+    """
+    margins = sum(rows + t * course.width for t in range(steps)) / (steps * rows)
+    state = sum(d.itemsize for d in node.fields)
+    return again / margins + state * CARRIED * course.width / rows / (node.stencil.program.cost * OPERATION)
 
 
 def seconds(node: Sweep, budget: Budget, steps: int, out: Region, again: float, tasks: int, between: int) -> float:

@@ -13,6 +13,7 @@ from gpuarray.kernels.program import Program
 from gpuarray.kernels.stencils import interpreter as stencils
 from gpuarray.kernels.stencils.boxes import Box
 from gpuarray.kernels.stencils.program import Edges, StencilProgram
+from gpuarray.kernels.stencils.slabs import Visit
 
 Array = np.ndarray[Any, Any]
 
@@ -105,6 +106,22 @@ class NumPyBackend:
             if fast.applies(stencil, edges, len(scalars)):
                 return fast.sweep(stencil, edges, scalars, domain, out, fields, origins, into)
         return stencils.sweep(np, stencil, edges, scalars, domain, out, fields, origins, into)
+
+    def sweep_slab(
+        self,
+        stencil: StencilProgram,
+        edges: Edges,
+        scalars: Array,
+        domain: tuple[int, ...],
+        visit: Visit,
+        fields: Sequence[Array],
+        first: int,
+        carried: Sequence[Array] | None,
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """`slabs.advance`, compiled, where `scratch.in_slabs` holds; other backends have none."""
+        from gpuarray.kernels.stencils import compiled
+
+        return compiled.sweep_slab(stencil, edges, scalars, domain, visit, fields, first, carried)
 
 
 BACKEND = NumPyBackend()

@@ -10,11 +10,13 @@ from dataclasses import replace
 import numpy as np
 
 from gpuarray.kernels import cache, compile
-from gpuarray.kernels.stencils import code, interpreter, stream, visits
+from gpuarray.kernels.stencils import code, interpreter, slab_visits, stream, visits
 from gpuarray.kernels.stencils.boxes import Box, boxes
+from gpuarray.kernels.stencils.course import Course
 from gpuarray.kernels.stencils.margins import extended
 from gpuarray.kernels.stencils.program import Edge, Edges, StencilProgram, Tap, kept_border
 from gpuarray.kernels.stencils.rings import Array, Domain
+from gpuarray.kernels.stencils.slabs import Visit
 
 
 @functools.lru_cache(1024)
@@ -125,6 +127,47 @@ def sweep(
         if result is not target:
             result[...] = target
     return results
+
+
+def sweep_slab(
+    stencil: StencilProgram,
+    edges: Edges,
+    scalars: Array,
+    domain: tuple[int, ...],
+    visit: Visit,
+    fields: Sequence[Array],
+    first: int,
+    carried: Sequence[Array] | None,
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """A visit of one slab (see `slabs.advance`), computed once, for which `applies` and `in_slabs` hold."""
+    rows, rest = visit.window(visit.steps), domain[1:]
+    results = tuple(np.empty((len(rows), *rest), stencil.dtype(j)) for j in range(stencil.outputs))
+    left = tuple(np.empty((visit.carried_rows, *rest), stencil.dtype(j)) for j in range(stencil.outputs))
+    if all(rest):
+        origin = (0,) * len(rest)
+        starts = [visit.window(0).start] * stencil.outputs + [first] * (stencil.fields - stencil.outputs)
+        placed = [(f, (start, *origin)) for f, start in zip(fields, starts, strict=True)]
+        shared = _slab_domain(stencil, edges, domain, visit)
+        outputs = [(r, (rows.start, *origin)) for r in results]
+        slab_visits.SlabVisits(shared, scalars, visit).go(placed, outputs, carried, left)
+    return results, left
+
+
+def in_slabs(stencil: StencilProgram, edges: Edges) -> bool:
+    """Whether slabs go through the compiled sweep as they are."""
+    return stencil.ndim > 1 and applies(stencil, edges, 1)
+
+
+def _slab_domain(stencil: StencilProgram, edges: Edges, domain: tuple[int, ...], visit: Visit) -> Domain:
+    return Domain(stencil, edges, domain, (visit.course.periodic, *[False] * (len(domain) - 1)))
+
+
+def slab_scratch_nbytes(
+    stencil: StencilProgram, edges: Edges, domain: tuple[int, ...], course: Course, steps: int
+) -> int:
+    """A bound of what `sweep_slab` allocates besides what it returns."""
+    visit = Visit(course, 0, steps, 0)
+    return slab_visits.scratch_nbytes(_slab_domain(stencil, edges, domain, visit), visit)
 
 
 def _fits(result: Array, fields: Sequence[Array]) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from gpuarray.kernels.stencils import compiled, interpreter
 from gpuarray.kernels.stencils.boxes import Box, boxes
+from gpuarray.kernels.stencils.course import Course
 from gpuarray.kernels.stencils.program import Edges, StencilProgram
 
 _known: dict[Any, tuple[StencilProgram, Edges, int]] = {}
@@ -31,6 +32,20 @@ def scratch_nbytes(stencil: StencilProgram, edges: Edges, domain: tuple[int, ...
         nbytes = max(interpreter.scratch_nbytes(*given), compiled.scratch_nbytes(*given))
         found = _known[key] = (stencil, edges, nbytes)
     return found[2]
+
+
+def in_slabs(stencil: StencilProgram, edges: Edges) -> bool:
+    """Whether there is a compiled sweep of slabs that computes nothing twice."""
+    return compiled.in_slabs(stencil, edges)
+
+
+def slab_scratch_nbytes(
+    stencil: StencilProgram, edges: Edges, domain: tuple[int, ...], course: Course, steps: int
+) -> int:
+    """The same of a compiled visit of a slab, besides what it returns; 0 where there is none."""
+    if not in_slabs(stencil, edges):
+        return 0
+    return compiled.slab_scratch_nbytes(stencil, edges, domain, course, steps)
 
 
 def redundancy(stencil: StencilProgram, edges: Edges, domain: tuple[int, ...], out: Box, steps: int) -> float:

@@ -11,6 +11,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,16 @@ _NEVER = 1 << 60
 def passes_caches(result: Array) -> bool:
     """Whether to write a result past the caches."""
     return owner(result).nbytes >= STREAMED and used_before(result)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Planes that a stream copies."""
+
+    words: list[int]
+    moves: int
+    """The word that moves with the tile: an address in `array`."""
+    array: Array
 
 
 class Tile:
@@ -67,13 +78,9 @@ class Tile:
         planes: int,
     ) -> None:
         self.domain, self.steps, self.sources = domain, steps, sources
-        self.levels, self.images = domain.levels(out, steps)
-        self.ring = Rings.of(domain, self.levels, self.images, planes)
-        first, second = self.levels[:2]
-        self.wanted = tuple(
-            range(min(r.start, s.start - low), max(r.stop, s.stop + high))
-            for r, s, low, high in zip(first, second, domain.below, domain.above, strict=True)
-        )
+        self.levels, self.images = self._levels(out)
+        self.planes, self.ring = planes, self._ring(planes)
+        self.wanted = self._wanted()
         """The positions that tables hold."""
         self.starts = tuple(r.start for r in self.wanted)
         self.left, self.streamed = self.ring.left, rings is not None
@@ -82,6 +89,7 @@ class Tile:
         """Words that are addresses in arrays: where they are, their value, and the array's strides."""
         self.held: list[Array] = []
         """Tables of which the words have only the addresses."""
+        self.row_tables: dict[Hashable, list[Array]] = {}
         self._ranges()
         self._results(results)
         self.points = sum(math.prod(map(len, box)) for box in self.levels[1:])
@@ -89,6 +97,19 @@ class Tile:
             self._in_place()
         else:
             self._rings(rings, kernel, planes)
+
+    def _levels(self, out: Box) -> tuple[list[Box], tuple[bool, ...]]:
+        return self.domain.levels(out, self.steps)
+
+    def _wanted(self) -> Box:
+        first, second = self.levels[:2]
+        return tuple(
+            range(min(r.start, s.start - low), max(r.stop, s.stop + high))
+            for r, s, low, high in zip(first, second, self.domain.below, self.domain.above, strict=True)
+        )
+
+    def _ring(self, planes: int) -> Rings:
+        return Rings.of(self.domain, self.levels, self.images, planes)
 
     def move(self, by: Array, scalars: int, nbytes: int) -> None:
         """Stand this far from where the tile was made, and take the scalars of the steps from rows of so many bytes."""
@@ -156,7 +177,7 @@ class Tile:
             return table
 
         row = (self.levels[0][-1], self.left, self.ring.pitch)
-        return _address(self.domain.table(("offsets", f, axis, wanted, level, images, row, key), make))
+        return address_of(self.domain.table(("offsets", f, axis, wanted, level, images, row, key), make))
 
     def _constant(self, f: int, axis: int, side: int) -> int:
         """The address of a row of what stands past an end of an axis."""
@@ -179,28 +200,28 @@ class Tile:
             return row
 
         key = ("row", f, axis, side, along, self.left, self.images[last], self.ring.pitch, self.streamed)
-        return _address(domain.table(key, make)) + before * domain.sizes[f]
+        return address_of(domain.table(key, make)) + before * domain.sizes[f]
 
     # Arrays
 
-    def _index(self, f: int, axis: int, positions: Array) -> Array:
-        """Where positions are in a field's array."""
+    def _index(self, axis: int, positions: Array, origin: Sequence[int]) -> Array:
+        """Where positions are in an array that begins at one of them."""
         if not self.domain.images[axis]:
             positions = positions % self.domain.shape[axis]
-        return positions - self.sources[f][1][axis]
+        return positions - origin[axis]
 
     def _results(self, results: Sequence[Placed]) -> None:
         """Where the last level goes."""
         words, row, wanted = self.domain.words, self.words[-1], self.wanted[0]
         for j, (array, origin) in enumerate(results):
             shifts = [a - o for a, o in zip((*self.starts[:-1], self.left), origin, strict=True)]
-            base = _address(array) + sum(s * d for s, d in zip(shifts, array.strides, strict=True))
+            base = address_of(array) + sum(s * d for s, d in zip(shifts, array.strides, strict=True))
             size, stride = len(wanted), array.strides[0]
             table = self.domain.table(("result", size, stride), functools.partial(_multiples, size, stride))
             base = self._moves(row, words.output(j), base, array)
-            self._output(row, j, base, _address(table), array.strides[1:-1])
+            self._output(row, j, base, address_of(table), array.strides[1:-1])
             row[words.output(j) + words.ndim] = 0
-        whole = all(p % a.itemsize == 0 for a, _ in results for p in (_address(a), *a.strides))
+        whole = all(p % a.itemsize == 0 for a, _ in results for p in (address_of(a), *a.strides))
         row[words.streamed] = whole and all(passes_caches(a) for a, _ in results)
 
     def _output(self, row: Array, j: int, base: int, table: int, strides: Sequence[int]) -> None:
@@ -214,67 +235,83 @@ class Tile:
         """What is to be done, in planes or in steps of the stream."""
         for f in self.domain.read:
             array, origin = self.sources[f]
-            base = _address(array) + (self.left - origin[-1]) * array.itemsize
+            base = address_of(array) + (self.left - origin[-1]) * array.itemsize
             row[words.field(f)] = self._moves(row, words.field(f), base, array)
             for a, stride in enumerate(array.strides[:-1]):
-                place = lambda p, f=f, a=a, s=stride: self._index(f, a, p) * s  # noqa: E731
+                place = lambda p, a=a, s=stride, o=origin: self._index(a, p, o) * s  # noqa: E731
                 row[words.field(f) + 1 + a] = self._offsets(f, a, ("array", origin[a], stride), place)
             begin, end = row[words.row + 2 : words.row + 4] + self.left
             low, high = row[words.row + 4 : words.row + 6] + self.left
             for side, (start, stop) in enumerate(((begin, low), (high, end))):
                 wanted = range(start - self.domain.below[-1], stop + self.domain.above[-1])
-                table = self._row_offsets(f, wanted, origin[-1], array.itemsize) if start < stop else 0
+                table = self._row_offsets(f, wanted, origin, array.itemsize) if start < stop else 0
                 row[words.field(f) + words.ndim + side] = table - 8 * (wanted.start - self.left)
 
-    def _row_offsets(self, f: int, wanted: range, origin: int, size: int) -> int:
+    def _row_offsets(self, f: int, wanted: range, origin: Sequence[int], size: int) -> int:
         """The address of a table of where the elements at positions of a row stand, from its left end."""
         last, n = len(self.starts) - 1, self.domain.shape[-1]
 
         def make() -> Array:
-            table = (self._index(f, last, np.arange(*_ends(wanted))) - (self.left - origin)) * size
+            table = (self._index(last, np.arange(*_ends(wanted)), origin) - (self.left - origin[-1])) * size
             for p in wanted if not self.images[last] else ():
                 (q,) = elements(range(p, p + 1), n, self.domain.edges[f][last], False)
                 value = code.OUTSIDE + self._constant(f, last, int(p >= n)) if q is None else (q - self.left) * size
                 table[p - wanted.start] = value
             return table
 
-        key = ("along", f, wanted, self.left, origin, size, self.images[last], self.ring.pitch)
-        return _address(self.domain.table(key, make))
+        key = ("along", f, wanted, self.left, origin[-1], size, self.images[last], self.ring.pitch)
+        return address_of(self.domain.table(key, make))
 
     # Rings
 
     def _rings(self, address: int, kernel: int, planes: int) -> None:
         domain, ring, words = self.domain, self.ring, self.domain.words
-        self.fields = np.zeros((len(domain.read), stream.FIELD), np.int64)
         self.runs = np.zeros((self.steps, stream.LEVEL), np.int64)
         place = -(-address // 64) * 64
-        for k, f in enumerate(domain.read):
+        copies: list[Copy] = []
+        for f in domain.read:
             state = f < domain.stencil.outputs
             margins = self._margins(f)
             tables = [self._ring_table(f, a) for a in range(len(self.starts) - 1)]
-            self.fields[k] = self._copied(f, margins, tables[0], place)
-            self._moves(self.fields[k], 0, int(self.fields[k, 0]), self.sources[f][0])
             strides = [s * domain.sizes[f] for s in self._row_strides()]
             held, nbytes = ring.held if state else 1, ring.nbytes(domain, f)
+            places = [place + t % held * nbytes for t in range(self.steps)]
+            copies += self._copies(f, margins, tables[0], places)
             for t, row in enumerate(self.words):
-                here = place + t % held * nbytes
-                row[words.field(f)] = here
+                row[words.field(f)] = places[t]
                 row[words.field(f) + 1 : words.field(f) + words.ndim] = tables
                 if state and t:
                     inner = zip(self.starts[1:-1], self.levels[0][1:-1], strides, strict=True)
                     shift = sum((s - r.start) * d for s, r, d in inner)
-                    self._output(self.words[t - 1], f, here + shift, tables[0], strides)
+                    self._output(self.words[t - 1], f, places[t] + shift, tables[0], strides)
                     at = words.output(f) + words.ndim
-                    self.words[t - 1, at : at + 2] = len(margins), _address(margins)
+                    self.words[t - 1, at : at + 2] = len(margins), address_of(margins)
             place += held * nbytes
         for t, box in enumerate(self.levels[1:]):
             along = (box[0].start - self.starts[0], box[0].stop - self.starts[0])
-            self.runs[t] = *along, kernel, _address(self.words) + t * self.words.strides[0]
-        base = self.levels[0][0].start - self.starts[0]
-        lists = (len(self.fields), _address(self.fields), self.steps, _address(self.runs))
-        self.head = np.array([0, 0, planes, ring.lag, base, *lists], np.int64)
-        planes_of = ((t, box[0].stop - self.levels[0][0].start) for t, box in enumerate(self.levels))
-        self.ends = 0, max(-(-(n + t * ring.lag) // planes) for t, n in planes_of)
+            self.runs[t] = *along, kernel, address_of(self.words) + t * self.words.strides[0]
+        self._walk(copies, planes)
+
+    def _copies(self, f: int, margins: Array, table: int, places: Sequence[int]) -> list[Copy]:
+        """What the stream copies of a field; `places`: the ring of every level."""
+        rows = self.levels[0][0]
+        return [self._copied(f, self.sources[f], rows, margins, table, places[0])]
+
+    def _walk(self, copies: Sequence[Copy], planes: int) -> None:
+        """How the stream goes."""
+        first = self.levels[0][0].start
+        self.head = self._head(copies, first, planes, self.steps)
+        planes_of = ((t, box[0].stop - first) for t, box in enumerate(self.levels))
+        self.ends = 0, max(-(-(n + t * self.ring.lag) // planes) for t, n in planes_of)
+
+    def _head(self, copies: Sequence[Copy], first: int, planes: int, levels: int) -> Array:
+        """The words of a stream that begins with a plane of level 0."""
+        fields = np.array([c.words for c in copies], np.int64).reshape(-1, stream.FIELD)
+        for row, copy in zip(fields, copies, strict=True):
+            self._moves(row, copy.moves, int(row[copy.moves]), copy.array)
+        self.held.append(fields)
+        lists = (len(fields), address_of(fields), levels, address_of(self.runs))
+        return np.array([0, 0, planes, self.ring.lag, first - self.starts[0], *lists], np.int64)
 
     def _row_strides(self) -> list[int]:
         """Elements from row to row along the axes between the first and the last."""
@@ -291,28 +328,38 @@ class Tile:
             depth, stride = _NEVER, self._row_strides()[axis - 1] * size
         return self._offsets(f, axis, ("ring", depth, stride), lambda p: (p - first) % depth * stride)
 
-    def _copied(self, f: int, margins: Array, table: int, place: int) -> list[int]:
-        """The words of a field that the stream copies into its ring."""
-        array, _ = self.sources[f]
-        level, size = self.levels[0], self.domain.sizes[f]
-        first, stop = level[0].start - self.starts[0], level[0].stop - self.starts[0]
+    def _copied(
+        self, f: int, source: Placed, rows: range, margins: Array, table: int, place: int, later: int = 0
+    ) -> Copy:
+        """Rows of planes that are copied to a ring when the stream is so many planes past them."""
+        array, origin = source
+        size = self.domain.sizes[f]
+        first, stop = rows.start - self.starts[0] + later, rows.stop - self.starts[0] + later
         # nothing past the ends is copied, so only elements that exist are looked up
-        key = ("array", self.sources[f][1][0], array.strides[0])
-        planes = self._offsets(f, 0, key, lambda p: self._index(f, 0, p) * array.strides[0])
-        rows_from, rows_to = np.zeros(1, np.int64), np.zeros(1, np.int64)
-        for a, stride in enumerate(self._row_strides(), 1):
-            index = self._index(f, a, np.arange(*_ends(level[a]))) * array.strides[a]
-            rows_from = np.add.outer(rows_from, index).ravel()
-            rows_to = np.add.outer(rows_to, np.arange(len(level[a])) * (stride * size)).ravel()
-        runs = self._runs(f, array.strides[-1])
-        self.held += [rows_from, rows_to, runs, margins]
-        return [
-            *(_address(array), first, stop, planes, table),
-            *(len(rows_from), _address(rows_from), _address(rows_to), len(runs), _address(runs)),
-            *(size, array.strides[-1], len(margins), _address(margins), place),
+        key = ("array", origin[0], array.strides[0])
+        planes = self._offsets(f, 0, key, lambda p: self._index(0, p, origin) * array.strides[0])
+        rows_from, rows_to, runs = self._row_tables(f, array.strides, origin)
+        self.held.append(margins)
+        words = [
+            *(address_of(array), first, stop, planes - 8 * later, table - 8 * later),
+            *(len(rows_from), address_of(rows_from), address_of(rows_to), len(runs), address_of(runs)),
+            *(size, array.strides[-1], len(margins), address_of(margins), place),
         ]
+        return Copy(words, 0, array)
 
-    def _runs(self, f: int, stride: int) -> Array:
+    def _row_tables(self, f: int, strides: tuple[int, ...], origin: Sequence[int]) -> list[Array]:
+        """Where the rows of a plane are in an array and in a ring, and the pieces of one."""
+        key, level, size = (f, strides[1:], *origin[1:]), self.levels[0], self.domain.sizes[f]
+        if key not in self.row_tables:
+            rows_from, rows_to = np.zeros(1, np.int64), np.zeros(1, np.int64)
+            for a, stride in enumerate(self._row_strides(), 1):
+                index = self._index(a, np.arange(*_ends(level[a])), origin) * strides[a]
+                rows_from = np.add.outer(rows_from, index).ravel()
+                rows_to = np.add.outer(rows_to, np.arange(len(level[a])) * (stride * size)).ravel()
+            self.row_tables[key] = [rows_from, rows_to, self._runs(f, strides[-1], origin)]
+        return self.row_tables[key]
+
+    def _runs(self, f: int, stride: int, origin: Sequence[int]) -> Array:
         """Pieces of a row that lie one after the other in the field's array: (to, from, elements), in bytes."""
         along, n, size = self.levels[0][-1], self.domain.shape[-1], self.domain.sizes[f]
         cuts = [along.start, along.stop]
@@ -320,7 +367,7 @@ class Tile:
             cuts[1:1] = [p for p in range(along.start + 1, along.stop) if p % n == 0]
         found = []
         for low, high in itertools.pairwise(cuts):
-            index = int(self._index(f, -1, np.array(low)))
+            index = int(self._index(-1, np.array(low), origin))
             found.append(((low - self.left) * size, index * stride, high - low))
         return np.array(found, np.int64).reshape(-1, 3)
 
@@ -340,7 +387,7 @@ class Tile:
         return np.array(found, np.int64).reshape(-1, 3)
 
 
-def _address(array: Array) -> int:
+def address_of(array: Array) -> int:
     return int(array.__array_interface__["data"][0])
 
 

@@ -91,7 +91,7 @@ class Visits:
         first: dict[Any, Box] = {}
         moved = []
         for part in cut(box, self.plan.tile):
-            alike = first.setdefault(tuple(_kind(domain, a, r, steps) for a, r in enumerate(part)), part)
+            alike = first.setdefault(tuple(kind(domain, a, r, steps) for a, r in enumerate(part)), part)
             moved.append((alike, np.array([r.start - s.start for r, s in zip(part, alike, strict=True)])))
         needed = 0 if in_place else max(rings_nbytes(domain, part, steps, planes) for part in first.values())
         if needed > self.rings.nbytes:
@@ -108,7 +108,7 @@ class Visits:
         head = tile.head if tile.streamed else tile.words[0]
         kernel = (self.stream if tile.streamed else self.kernel).call
         address, (start, stop) = head.ctypes.data, tile.ends
-        each = max(1, int((stop - start) * min(1.0, _CALL / points)))
+        each = max(1, int((stop - start) * min(1.0, _CALL / max(points, 1))))
         for first in range(start, stop, each):
             head[:2] = first, min(first + each, stop)
             kernel(address)
@@ -124,7 +124,7 @@ def _part(buffer: Array, box: Box) -> Array:
     return buffer.reshape(-1)[: math.prod(shape)].reshape(shape)
 
 
-def _kind(domain: Domain, axis: int, part: range, steps: int) -> object:
+def kind(domain: Domain, axis: int, part: range, steps: int) -> object:
     """What tiles that differ in their place alone have in common along an axis."""
     far = (steps + 1) * (domain.below[axis] + domain.above[axis])
     inside = part.start - far >= 0 and part.stop + far <= domain.shape[axis]

@@ -12,7 +12,9 @@ import gpuarray as ga
 from gpuarray.array import NDArray
 from gpuarray.graph.node import flatten, unflatten
 from gpuarray.graph.stencil import Scalars, sweep
+from gpuarray.kernels.stencils import slab_visits
 from gpuarray.plan import sweeps
+from gpuarray.plan.tiling import Budget
 from tests.engine.stencils import Case, random_case
 
 SETTINGS: list[dict[str, Any]] = [
@@ -58,14 +60,18 @@ def test_slabs_that_follow_each_other(first: int, settings: dict[str, Any], monk
     done = 0
     for seed in range(first, first + 100):
         case = random_case(seed, most=40)
-        if any(e[0][0].mode == "periodic" for e in case.edges) or not case.fields[0].size:
+        if not case.fields[0].size:
             continue
         rng = np.random.default_rng(seed)
-        radii = [case.stencil.radius(f, 0) for f in range(case.stencil.fields)]
-        below, above = max(r[0] for r in radii), max(r[1] for r in radii)
-        steps = int(rng.integers(1, 4))
-        way = sweeps.Way(0.0, steps, max(steps * (below + above), int(rng.integers(1, 9))), int(rng.integers(2, 6)))
-        monkeypatch.setattr(sweeps, "way_for", lambda node, budget, caution, way=way: way)
+        drawn = (int(rng.integers(low, high)) for low, high in ((1, 4), (1, 9), (2, 6), (0, 3)))
+        way = sweeps.Way(0.0, *drawn)
+
+        def way_for(node: Any, budget: Any, caution: int, way: sweeps.Way = way) -> sweeps.Way:
+            course = sweeps.course_of(node, way.rows, node.steps)
+            around = course.periodic and way.rows + way.steps * course.width >= course.n
+            return sweeps.Way(0.0, 1) if around or not sweeps.one_way_round(node) else way
+
+        monkeypatch.setattr(sweeps, "way_for", way_for)
         with ga.config.set(**settings):
             found = ga.compute(*lazy(case, 9, 0))
         for a, b in zip(found, case.expected(), strict=True):
@@ -87,3 +93,57 @@ def test_a_sweep_pickles() -> None:
     (x, *_) = lazy(case, 4, 0)
     again = unflatten(pickle.loads(pickle.dumps(flatten(x.node))))
     assert np.array_equal(NDArray(again).compute(), case.expected()[0])
+
+
+@pytest.mark.parametrize("boundary", ["fixed", "periodic", "reflect"])
+def test_slabs_that_compute_nothing_twice(boundary: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state three times the limit, in three dimensions: the rows are counted where they are computed."""
+
+    @ga.stencil
+    def heat(u: Any, k: Any) -> Any:
+        around = u[1, 0, 0] + u[-1, 0, 0] + u[0, 1, 0] + u[0, -1, 0] + u[0, 0, 1] + u[0, 0, -1]
+        return u[0, 0, 0] + k * (around - 6 * u[0, 0, 0])
+
+    rows: list[int] = []
+    passage = slab_visits.SlabVisits.passage
+
+    def counted(self: Any, one: Any, fields: Any, results: Any) -> None:
+        rows.extend(len(one.window(t)) for t in range(1, one.steps + 1))
+        passage(self, one, fields, results)
+
+    n, steps = 96, 13
+    u = np.random.default_rng(0).random((n, 64, 64))
+    with ga.config.set(compile="always", threads=2):
+        wanted = ga.iterate(heat, u, steps=steps, k=0.1, boundary=boundary).compute()
+        monkeypatch.setattr(slab_visits.SlabVisits, "passage", counted)
+        monkeypatch.setattr(sweeps, "way_for", lambda *given: sweeps.Way(0.0, 4, 5, 2, 1))
+        x = ga.asarray(u)
+        with ga.config.set(host_memory="4 MiB"):
+            later = ga.iterate(heat, x, steps=steps, k=0.1, boundary=boundary)
+            parts = [later[k : k + 8].compute() for k in (0, 40)]
+    assert np.array_equal(parts[0], wanted[:8])
+    assert np.array_equal(parts[1], wanted[40:48])
+    done = steps - 4  # the last visit is cut as its result is wanted
+    assert sum(rows) == 2 * done * n
+
+
+def test_ways_through_slabs(tmp_path: Any) -> None:
+    """Points that take long are computed once, where little memory makes slabs thin."""
+
+    def ways(operations: int) -> set[int]:
+        @ga.stencil(boundary="periodic")
+        def costly(u: Any) -> Any:
+            total = u[1, 0, 0] + u[-1, 0, 0] + u[0, 1, 0] + u[0, 0, 1]
+            for _ in range(operations):
+                total = total * 0.5 + u[0, 0, 0]
+            return total
+
+        x = ga.asarray(np.zeros((512, 1, 1)))
+        node: Any = ga.iterate(costly, x * np.ones((1, 256, 256)), steps=16).node
+        budget = Budget(2**28, 2**26, 2)
+        found = [way for way in sweeps.in_rows(node, budget, [4]) if way.visits > 1]
+        assert found
+        return {min(found, key=lambda way: way.seconds).group}
+
+    assert ways(1) == {0}
+    assert ways(100) == {1}
