@@ -7,7 +7,7 @@ import operator
 import sys
 from collections.abc import Callable, Iterator
 from types import GenericAlias
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from gpuarray.graph.select import Select
 from gpuarray.installed import Installed
 from gpuarray.kernels.devices import array_on_gpu
 from gpuarray.readers import ArrayReader, DeviceReader, KeptReader
+
+if TYPE_CHECKING:
+    from gpuarray.views import View
 
 REFUSED_KINDS = "OV"
 """Kinds of dtype that no chunk can hold: Python objects, and records."""
@@ -43,7 +46,7 @@ class NDArray(Installed):
     elements. Make one with `asarray`, `from_zarr`, `from_npy`, `random.default_rng` or the creation functions.
     """
 
-    __slots__ = ("__weakref__", "_node", "_value")
+    __slots__ = ("__weakref__", "_node", "_value", "view_of")
     __array_priority__ = 1000
     __class_getitem__: Any = classmethod(GenericAlias)
     """``NDArray[Any, dtype]`` in annotations, as of NumPy's class."""
@@ -52,11 +55,24 @@ class NDArray(Installed):
         mark_origin(node)
         self._node = node
         self._value: np.ndarray[Any, Any] | None = None
+        self.view_of: View | None = None
 
     @property
     def node(self) -> Node:
         """The step of the graph that this array stands for."""
+        return self._node if self.view_of is None else self._current()
+
+    def _current(self) -> Node:
+        """The node, after what was written to the array that this is a view of."""
+        if self.view_of is not None and (node := self.view_of.current(self._node)) is not self._node:
+            self._node, self._value = node, None
         return self._node
+
+    def stand_for(self, node: Node) -> None:
+        """Stand for new values, as everything does that is written to; so does the array that this is a view of."""
+        self._node, self._value = node, None
+        if self.view_of is not None:
+            self.view_of.written(node)
 
     # What it is.
 
@@ -93,7 +109,7 @@ class NDArray(Installed):
     @property
     def chunks(self) -> Chunks:
         """Lengths of the chunks along each axis: a sequence per axis that compares with a tuple."""
-        return self._node.chunks
+        return self._current().chunks
 
     @property
     def chunksize(self) -> tuple[int, ...]:
@@ -141,11 +157,12 @@ class NDArray(Installed):
             )
         with run.where(executor, scheduler):
             if device:
-                made: np.ndarray[Any, Any] = run.compute_on_device(self._node)
+                made: np.ndarray[Any, Any] = run.compute_on_device(self.node)
                 return made
+            node = self.node
             if self._value is not None:
                 return self._value.copy()
-            return run.compute_nodes([self._node])[0]
+            return run.compute_nodes([node])[0]
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
         """`compute`, by the name that plotting libraries look for."""
@@ -159,7 +176,7 @@ class NDArray(Installed):
         >>> y[2:4].compute()
         array([4, 6])
         """
-        return NDArray(run.persist_nodes([self._node])[0])
+        return NDArray(run.persist_nodes([self.node])[0])
 
     def rechunk(self, chunks: ChunksLike = "auto") -> NDArray:
         """The same array cut into other chunks: an int, a tuple with an entry per axis, a dict of axes, or "auto".
@@ -172,7 +189,7 @@ class NDArray(Installed):
         do not fit the shape.
         """
         cut = normalize_chunks(chunks, self.shape, self.dtype, previous=self.chunks)
-        return self if cut == self.chunks else NDArray(Rechunk(cut, self._node))
+        return self if cut == self.chunks else NDArray(Rechunk(cut, self.node))
 
     # Conversions.
 
@@ -225,9 +242,10 @@ class NDArray(Installed):
             raise TypeError(
                 f"only arrays with one element can be converted by {what}(), this one has shape {self.shape}"
             )
+        node = self._current()
         if self._value is None:
-            found = _element(self._node)
-            self._value = run.compute_nodes([self._node])[0] if found is None else found
+            found = _element(node)
+            self._value = run.compute_nodes([node])[0] if found is None else found
         return self._value.reshape(())
 
     def __bool__(self) -> bool:
@@ -251,7 +269,7 @@ class NDArray(Installed):
         return operator.index(self._scalar("index")[()])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpickled, (flatten(self._node),)
+        return _unpickled, (flatten(self.node),)
 
     __hash__ = None  # type: ignore[assignment]  # == gives an array
 
@@ -260,14 +278,15 @@ class NDArray(Installed):
     def __getitem__(self, key: Any) -> NDArray:
         from gpuarray.indexing import getitem
 
-        return NDArray(getitem(self, key))
+        return getitem(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Rebind this handle to a copy with the selection replaced; other handles keep the old values."""
+        """Stand for a copy with the selection replaced, which arrays that are views of this one see."""
         from gpuarray.indexing import setitem
 
-        self._node = setitem(self, key, value)
-        self._value = None
+        made = setitem(self, key, value)
+        if made is not self.node:
+            self.stand_for(made)
 
     def __iter__(self) -> Iterator[NDArray]:
         if not self.shape:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from gpuarray import views
 from gpuarray.array import NDArray, asarray, install
-from gpuarray.axes import normalize_axes, normalize_axis, ordered_axes, permuted, with_new_axes, without_axes
+from gpuarray.axes import normalize_axes, normalize_axis, ordered_axes
 
 
 def transpose(a: Any, axes: Any = None) -> NDArray:
@@ -24,11 +25,11 @@ def transpose(a: Any, axes: Any = None) -> NDArray:
     """
     x = asarray(a)
     if axes is None:
-        return NDArray(permuted(x.node, tuple(range(x.ndim))[::-1]))
+        return views.transposed(x, tuple(range(x.ndim))[::-1])
     order = ordered_axes(axes, x.ndim)
     if len(order) != x.ndim:
         raise ValueError(f"axes={axes} do not match an array of {x.ndim} dimensions; name each axis once")
-    return NDArray(permuted(x.node, order))
+    return views.transposed(x, order)
 
 
 def permute_dims(a: Any, /, axes: Any) -> NDArray:
@@ -69,7 +70,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> NDArray:
     i, j = normalize_axis(axis1, x.ndim), normalize_axis(axis2, x.ndim)
     order = list(range(x.ndim))
     order[i], order[j] = j, i
-    return NDArray(permuted(x.node, tuple(order)))
+    return views.transposed(x, tuple(order))
 
 
 def moveaxis(a: Any, source: Any, destination: Any) -> NDArray:
@@ -88,7 +89,7 @@ def moveaxis(a: Any, source: Any, destination: Any) -> NDArray:
     order = [n for n in range(x.ndim) if n not in start]
     for to, of in sorted(zip(end, start, strict=True)):
         order.insert(to, of)
-    return NDArray(permuted(x.node, tuple(order)))
+    return views.transposed(x, tuple(order))
 
 
 def rollaxis(a: Any, axis: int, start: int = 0) -> NDArray:
@@ -123,7 +124,7 @@ def squeeze(a: Any, axis: Any = None) -> NDArray:
     for i in axes:
         if i not in ones:
             raise ValueError(f"cannot squeeze axis {i} of length {x.shape[i]} (shape {x.shape}); only length 1 can go")
-    return NDArray(without_axes(x.node, axes))
+    return views.reshaped(x, tuple(n for a, n in enumerate(x.shape) if a not in axes))
 
 
 def expand_dims(a: Any, axis: Any = 0) -> NDArray:
@@ -137,7 +138,15 @@ def expand_dims(a: Any, axis: Any = 0) -> NDArray:
     """
     x = asarray(a)
     new = len(axis) if isinstance(axis, (tuple, list)) else 1
-    return NDArray(with_new_axes(x.node, normalize_axes(axis, x.ndim + new)))
+    return _with_ones(x, normalize_axes(axis, x.ndim + new))
+
+
+def _with_ones(x: NDArray, places: tuple[int, ...]) -> NDArray:
+    """A view with axes of length one at places of the result; the array itself where there are none."""
+    if not places:
+        return x
+    lengths = iter(x.shape)
+    return views.reshaped(x, tuple(1 if a in places else next(lengths) for a in range(x.ndim + len(places))))
 
 
 def _at_least(ndim: int, arrays: tuple[Any, ...]) -> Any:
@@ -146,7 +155,7 @@ def _at_least(ndim: int, arrays: tuple[Any, ...]) -> Any:
         x = asarray(a)
         # NumPy's: a vector becomes a row, and in three dimensions its axis is the middle one.
         places = {(0, 1): (0,), (0, 2): (0, 1), (1, 2): (0,), (0, 3): (0, 1, 2), (1, 3): (0, 2), (2, 3): (2,)}
-        made.append(NDArray(with_new_axes(x.node, places.get((x.ndim, ndim), ()))))
+        made.append(_with_ones(x, places.get((x.ndim, ndim), ())))
     return made[0] if len(made) == 1 else tuple(made)
 
 

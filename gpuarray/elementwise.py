@@ -120,8 +120,7 @@ def into(out: Any, made: NDArray, casting: Any = "same_kind", where: Any = True)
     if where is not True:
         node = Map("where", out.dtype, cast(as_node(where), np.dtype(bool)), node, out.node)
     node = broadcast(node, out.shape)
-    out._node = node if node.chunks == out.chunks else Rechunk(out.chunks, node)
-    out._value = None
+    out.stand_for(node if node.chunks == out.chunks else Rechunk(out.chunks, node))
     return out
 
 

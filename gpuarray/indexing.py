@@ -23,20 +23,23 @@ Key = tuple[Any, ...]
 """An index expression with one entry per axis, and None for each new one; no ellipsis."""
 
 
-def getitem(x: NDArray, key: Any) -> Node:
-    """The node of ``x[key]``.
+def getitem(x: NDArray, key: Any) -> NDArray:
+    """``x[key]``: a view where the key is of slices, integers and new axes, and the result no single element.
 
     Raises IndexError as NumPy does: too many indices, out of bounds, masks of another shape, indices that are
     neither integers nor booleans.
     """
+    from gpuarray.array import NDArray
+    from gpuarray.views import sliced
+
     full = expand_key(key, x.shape)
-    masks = [k for k in full if is_mask(k)]
-    if masks:
-        return masked(x, full)
-    arrays = [k for k in full if is_array(k)]
-    if not arrays:
-        return basic(x.node, full)
-    return advanced(x.node, full)
+    if any(is_mask(k) for k in full):
+        return NDArray(masked(x, full))
+    if any(is_array(k) for k in full):
+        return NDArray(advanced(x.node, full))
+    if all(type(k) is int for k in full):
+        return NDArray(basic(x.node, full))
+    return sliced(x, full)
 
 
 def expand_key(key: Any, shape: tuple[int, ...]) -> Key:
@@ -256,6 +259,8 @@ def setitem(x: NDArray, key: Any, value: Any) -> Node:
             return x.node
     if any(is_mask(k) or is_array(k) for k in full):
         return scattered(x, full, node)
+    if isinstance(value, NDArray) and value.view_of is not None and value.view_of.is_at(x, full):
+        return x.node  # the end of x[key] += y, which has written through its view
     return assigned(x.node, full, node)
 
 

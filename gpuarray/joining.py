@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpuarray.array import NDArray, asarray, check_dtype, install
-from gpuarray.axes import normalize_axis, sliced, with_new_axes
+from gpuarray.axes import normalize_axis, with_new_axes
 from gpuarray.dimensions import atleast_1d, atleast_2d, atleast_3d
 from gpuarray.elementwise import cast, into
 from gpuarray.graph.move import Concat
@@ -209,8 +209,8 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[NDArr
         each, more = divmod(n, sections)
         cuts = [k * each + min(k, more) for k in range(1, sections)]
     edges = [0, *cuts, n]
-    parts = (range(n)[lo:hi] for lo, hi in zip(edges[:-1], [*cuts, None], strict=True))
-    return [NDArray(sliced(x.node, at, part)) for part in parts]
+    parts = zip(edges[:-1], [*cuts, None], strict=True)
+    return [x[(*(slice(None),) * at, slice(lo, hi))] for lo, hi in parts]
 
 
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[NDArray]:

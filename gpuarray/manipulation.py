@@ -8,9 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from gpuarray import views
 from gpuarray.array import NDArray, asarray, check_dtype, install
-from gpuarray.axes import as_shape, normalize_axes, normalize_axis, ordered_axes, sliced, with_new_axes, without_axes
-from gpuarray.dimensions import swapaxes, transpose
+from gpuarray.axes import (
+    as_shape,
+    normalize_axes,
+    normalize_axis,
+    ordered_axes,
+    permuted,
+    sliced,
+    with_new_axes,
+    without_axes,
+)
+from gpuarray.dimensions import swapaxes
 from gpuarray.elementwise import cast
 from gpuarray.graph.move import Concat, Rechunk, Reshape
 from gpuarray.graph.node import Node
@@ -27,6 +37,10 @@ def reshaped(node: Node, shape: tuple[int, ...]) -> Node:
         return with_new_axes(inner, tuple(a for a, n in enumerate(shape) if n == 1))
     made: Node = Reshape(shape, node)
     return made
+
+
+def reversed_axes(node: Node) -> Node:
+    return permuted(node, tuple(range(node.ndim))[::-1])
 
 
 def _full_shape(shape: Any, size: int) -> tuple[int, ...]:
@@ -65,8 +79,8 @@ def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = None
         raise ValueError(f'order={order!r} is no order; write "C", "F" or "A"')
     lengths = _full_shape(shape, x.size)
     if order == "F":
-        return transpose(NDArray(reshaped(transpose(x).node, lengths[::-1])))
-    return NDArray(reshaped(x.node, lengths))
+        return NDArray(reversed_axes(reshaped(reversed_axes(x.node), lengths[::-1])))
+    return views.reshaped(x, lengths)
 
 
 def ravel(a: Any, order: str = "C") -> NDArray:
@@ -78,7 +92,10 @@ def ravel(a: Any, order: str = "C") -> NDArray:
 
     Arguments as in `numpy.ravel`; "K" and "A" mean "C".
     """
-    return reshape(a, -1 if asarray(a).size else 0, order="C" if order == "K" else order)
+    x = asarray(a)
+    if order in ("C", "K", "A"):
+        return views.reshaped(x, (x.size,), ravel=True)
+    return reshape(x, (x.size,), order)
 
 
 def broadcast_to(array: Any, shape: Any) -> NDArray:
@@ -153,10 +170,9 @@ def flip(m: Any, axis: Any = None) -> NDArray:
 
     Arguments as in `numpy.flip`. Raises AxisError out of range.
     """
-    node = asarray(m).node
-    for a in normalize_axes(axis, node.ndim):
-        node = sliced(node, a, range(node.shape[a])[::-1])
-    return NDArray(node)
+    x = asarray(m)
+    axes = normalize_axes(axis, x.ndim)
+    return x[tuple(slice(None, None, -1 if a in axes else 1) for a in range(x.ndim))]
 
 
 def fliplr(m: Any) -> NDArray:
@@ -324,9 +340,14 @@ def _method_copy(self: NDArray, order: Any = "C") -> NDArray:
     return copy(self)
 
 
+def _method_flatten(self: NDArray, order: str = "C") -> NDArray:
+    """A copy of all elements along one axis; see `gpuarray.ravel`."""
+    return copy(ravel(self, order))
+
+
 install("reshape", _method_reshape)
 install("astype", _method_astype)
-install("flatten", ravel)
+install("flatten", _method_flatten)
 install("copy", _method_copy)
 install("__copy__", copy)
 install("__deepcopy__", _method_copy)

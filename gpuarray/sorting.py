@@ -192,21 +192,16 @@ def _partitioned(a: Any, kth: Any, axis: int | None, kind: str, order: Any) -> t
     return x, at
 
 
-def _in_place(self: NDArray, made: NDArray) -> None:
-    """Let a handle stand for another array, as NumPy's methods that sort in place do."""
-    self._node, self._value = made.node, None
-
-
 def _method_sort(
     self: NDArray, axis: int = -1, kind: Any = None, order: Any = None, *, stable: bool | None = None
 ) -> None:
-    """Rebind this handle to a sorted copy; other handles keep the old values."""
-    _in_place(self, sort(self, axis, kind, order, stable=stable))
+    """Stand for a sorted copy; see `gpuarray.sort`."""
+    self.stand_for(sort(self, axis, kind, order, stable=stable).node)
 
 
 def _method_partition(self: NDArray, kth: Any, axis: int = -1, kind: str = "introselect", order: Any = None) -> None:
-    """Rebind this handle to a partitioned copy; see `gpuarray.partition`."""
-    _in_place(self, partition(self, kth, axis, kind, order))
+    """Stand for a partitioned copy; see `gpuarray.partition`."""
+    self.stand_for(partition(self, kth, axis, kind, order).node)
 
 
 def topk(a: Any, k: int, axis: int = -1, *, largest: bool = True) -> NDArray:

@@ -1,4 +1,4 @@
-"""Functions that write into an array: its handle then stands for a new one, and other handles keep the old values."""
+"""Functions that write into an array, which then stands for a new one, and so do its views."""
 
 from __future__ import annotations
 
@@ -22,14 +22,10 @@ def target(a: Any, what: str) -> NDArray:
     return a
 
 
-def _stand_for(a: NDArray, node: Node) -> None:
-    a._node, a._value = node, None
-
-
 def written(a: NDArray, positions: np.ndarray[Any, Any], values: NDArray) -> None:
     """Write values at flat positions, the last winning where one is named twice."""
     made: Node = Scatter(Indices(positions), a.node, cast(values.node, a.dtype))
-    _stand_for(a, made)
+    a.stand_for(made)
 
 
 def resize(a: Any, new_shape: Any) -> NDArray:
@@ -135,7 +131,7 @@ def putmask(a: NDArray, /, mask: Any, values: Any) -> None:
     full = given if given.size == 1 else resize(given, x.shape)
     full = reshape(full, ()) if full.size == 1 and x.size != 1 else full
     chosen = reshape(NDArray(cast(chosen.node, np.dtype(bool))), x.shape)
-    _stand_for(x, apply("where", chosen, full, x).node)
+    x.stand_for(apply("where", chosen, full, x).node)
 
 
 def put_along_axis(arr: NDArray, indices: Any, values: Any, axis: int | None) -> None:

@@ -115,7 +115,7 @@ def written(function: str, a: np.ndarray, cut: Any, same: Any, *args: Any) -> No
     assert getattr(ga, function)(x, *args) is None
     getattr(np, function)(b, *args)
     same(x, b)
-    same(alias, a)
+    same(alias, b)
     same(other, a)
 
 

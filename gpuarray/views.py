@@ -1,0 +1,127 @@
+"""Views: arrays that look into another one, so that writing to either is seen in both, as in NumPy.
+
+A view is its base's node with an operation on top. It remembers which node that was: where the base stands for another
+one since, the operation is applied anew. Written to, it has the base stand for what the base would be in NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpuarray.array import NDArray
+from gpuarray.axes import permuted
+from gpuarray.graph.move import Rechunk
+from gpuarray.graph.node import Node
+from gpuarray.indexing import Key, assigned, basic
+
+NO_COPY = tuple(map(int, np.__version__.split(".")[:2])) >= (2, 1)
+"""Whether NumPy's reshape can be told to copy nothing."""
+
+
+class View:
+    """What a view knows of its base, which may be a view itself.
+
+    `take` makes its node of the base's, `put` the base's of the base's before and its own, and `layout` does as `take`
+    with a NumPy array that has the strides of the base.
+    """
+
+    __slots__ = ("base", "key", "layout", "put", "seen", "take")
+
+    def __init__(
+        self,
+        base: NDArray,
+        take: Callable[[Node], Node],
+        put: Callable[[Node, Node], Node],
+        layout: Callable[[Any], Any],
+        key: Key | None = None,
+    ) -> None:
+        self.base, self.take, self.put, self.layout, self.key = base, take, put, layout, key
+        self.seen = base.node
+
+    def current(self, node: Node) -> Node:
+        """The view's node, which was `node`."""
+        base = self.base.node
+        if base is self.seen:
+            return node
+        self.seen = base
+        return self.take(base)
+
+    def written(self, node: Node) -> None:
+        """Put the view's new node into the base."""
+        made = self.put(self.base.node, node)
+        chunks = self.base.chunks
+        self.base.stand_for(made if made.chunks == chunks else Rechunk(chunks, made))
+        self.seen = self.base.node
+
+    def is_at(self, base: NDArray, key: Key) -> bool:
+        """Whether this is ``base[key]``, and up to date: then assigning it there changes nothing."""
+        return self.base is base and self.key == key and base.node is self.seen
+
+
+def _view(view: View) -> NDArray:
+    made = NDArray(view.take(view.seen))
+    made.view_of = view
+    return made
+
+
+def sliced(x: NDArray, key: Key) -> NDArray:
+    """The view that slices, integers and new axes select."""
+    take = partial(basic, key=key)
+    return _view(View(x, take, lambda base, node: assigned(base, key, node), lambda a: a[key], key))
+
+
+def transposed(x: NDArray, order: tuple[int, ...]) -> NDArray:
+    """The view with the axes in another order."""
+    back = tuple(int(a) for a in np.argsort(order))
+    take = partial(permuted, order=order)
+    return _view(View(x, take, lambda base, node: permuted(node, back), lambda a: a.transpose(order)))
+
+
+def reshaped(x: NDArray, shape: tuple[int, ...], ravel: bool = False) -> NDArray:
+    """The elements in C order under another shape: a view where it is one in NumPy.
+
+    NumPy's `ravel` gives a view of elements that lie one after the other, and a copy of others.
+    """
+    from gpuarray.manipulation import reshaped as made
+
+    take = partial(made, shape=shape)
+    if not _fits(x, shape, ravel):
+        return NDArray(take(x.node))
+    old = x.shape
+    return _view(View(x, take, lambda base, node: made(node, old), lambda a: _without_copy(a, shape)))
+
+
+def _fits(x: NDArray, shape: tuple[int, ...], ravel: bool) -> bool:
+    if x.view_of is None:
+        return True
+    layout = _layout(x)
+    if ravel and not layout.flags.c_contiguous:
+        return False
+    try:
+        _without_copy(layout, shape)
+    except (ValueError, AttributeError):
+        return False
+    return True
+
+
+def _layout(x: NDArray) -> np.ndarray[Any, Any]:
+    """An array of NumPy's with the strides that this one would have there; its elements must not be touched."""
+    if x.view_of is not None:
+        made: np.ndarray[Any, Any] = x.view_of.layout(_layout(x.view_of.base))
+        return made
+    strides = [1]
+    for n in x.shape[:0:-1]:
+        strides.append(strides[-1] * max(n, 1))
+    return np.lib.stride_tricks.as_strided(np.empty(1, np.int8), x.shape, strides[::-1][: x.ndim])
+
+
+def _without_copy(a: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    if NO_COPY:
+        return a.reshape(shape, copy=False)
+    a = a.view()
+    a.shape = shape
+    return a
