@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -185,6 +186,16 @@ class Kept(Mapping[Key, Chunk]):
         if key not in self._keys:
             raise KeyError(key)
         return self._memory.fetch(self._run, key)
+
+    @contextlib.contextmanager
+    def room(self, nbytes: int) -> Iterator[None]:
+        """Room for an array to put chunks together in, where tasks compute; chunks make way for it."""
+        ticket = self._memory.admit(self._run, (), work=nbytes)
+        assert ticket is not None  # nothing cancels it
+        try:
+            yield
+        finally:
+            self._memory.release(ticket)
 
     def on_host(self, key: Key) -> Chunk:
         """A chunk as NumPy arrays, wherever it is; it stays there. Not to be written to."""

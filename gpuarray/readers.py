@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -65,11 +66,13 @@ def read_kept(chunks: Any, leaf: Stored, region: Region, backend: Any) -> Any:
             number, inside, _ = touched[0]
             whole = chunks[leaf.stage, leaf.output, number][0]
             return whole if whole.shape == shape_of(region) else whole[inside or ...]
-        out = backend.empty(shape_of(region), leaf.dtype)
-        for number, inside, at in touched:
-            out[at] = chunks[leaf.stage, leaf.output, number][0][inside or ...]
-        backend.record().wait()  # the chunks may go
-        return out
+        room = getattr(chunks, "room", lambda nbytes: nullcontext())
+        with room(size_of(region) * leaf.dtype.itemsize):
+            out = backend.empty(shape_of(region), leaf.dtype)
+            for number, inside, at in touched:
+                out[at] = chunks[leaf.stage, leaf.output, number][0][inside or ...]
+                backend.record().wait()  # the chunk may go
+            return out
 
 
 class KeptReader:

@@ -95,6 +95,12 @@ def compute_on_device(root: Node) -> Any:
     engine = current()
     if not engine.has_own_memory:
         return compute_nodes([root])[0]
+    nbytes = math.prod(root.shape) * root.dtype.itemsize
+    if nbytes > engine.limit:
+        raise MemoryLimitError(
+            f"the result, {root.shape} {root.dtype}, takes {format_bytes(nbytes)} of device memory, more than the "
+            f"limit of {format_bytes(engine.limit)}. Leave device=True out, reduce it first, or raise device_memory."
+        )
     if 0 in root.shape:
         with engine.backend.active():
             return engine.backend.empty(root.shape, root.dtype)

@@ -117,6 +117,9 @@ def compiles() -> bool:
     if find_spec("numba_cuda") is None:
         return False
     try:
+        from gpuarray.kernels.cuda.offline import numba_cuda
+
+        numba_cuda()
         from numba.cuda.cudadrv import nvvm
 
         return bool(nvvm.is_available())

@@ -8,7 +8,6 @@ CuPy is imported by `find`, not with this module; the class is handed it, so tha
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 import weakref
@@ -412,14 +411,3 @@ def device(number: int = 0, limit: int | None = None) -> CupyBackend:
         there = ", ".join(f"cuda:{k}" for k in range(count))
         raise DeviceError(f'there is no device "cuda:{number}" on this machine; there are cpu, {there}')
     return CupyBackend(cupy, number, limit)
-
-
-@functools.cache
-def _first() -> CupyBackend:
-    return device()
-
-
-def __getattr__(name: str) -> Any:
-    if name == "BACKEND":
-        return _first()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,6 +17,7 @@ import numpy as np
 from gpuarray.kernels import philox, scalar
 from gpuarray.kernels.cuda import positions
 from gpuarray.kernels.cuda.intrinsics import intrinsics, library_function
+from gpuarray.kernels.cuda.offline import numba_cuda
 
 LIBDEVICE = {
     "rint_float": ("rint", 1, 2),
@@ -36,8 +37,7 @@ def namespace() -> dict[str, Any]:
     """The globals of a kernel's text. The first call imports Numba-CUDA; it needs no device."""
     import cmath
 
-    from numba import cuda
-
+    cuda = numba_cuda()
     names: dict[str, Any] = {"cuda": cuda, "math": math, "cmath": cmath, "np": np}
     names |= intrinsics()
     names |= {name: library_function(*entry) for name, entry in LIBDEVICE.items()}
@@ -77,9 +77,7 @@ def _exact_float64(x: Any) -> Any:
 
 def _inline(function: Callable[..., Any]) -> Any:
     """A device function that disappears into its caller: calling one would ask the current device what it can do."""
-    from numba import cuda
-
-    return cuda.jit(device=True, inline="always")(function)
+    return numba_cuda().jit(device=True, inline="always")(function)
 
 
 def _define(module: Any, names: dict[str, Any], replaced: dict[str, str]) -> None:

@@ -14,11 +14,14 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from gpuarray.kernels import cache
 from gpuarray.kernels.errors import GPUArrayError
@@ -60,13 +63,58 @@ class Resources:
     shared: int
 
 
+@functools.cache
+def numba_cuda() -> Any:
+    """``numba.cuda``, which is imported nowhere else: with NVVM where the assembler's toolkit has the only one, and
+    whatever it warns of, which beside a NumPy newer than itself it does.
+
+    Raises ImportError without Numba-CUDA.
+    """
+    _name_toolkit()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from numba import cuda
+
+        if not hasattr(np, "row_stack") and os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
+            # NumPy 2.5 has dropped what Numba-CUDA 0.30 names when it first compiles: it is there until then
+            np.row_stack = np.vstack
+            try:
+                from numba.cuda.np import arrayobj  # noqa: F401
+            finally:
+                del np.row_stack
+    return cuda
+
+
+def _name_toolkit() -> None:
+    """Say in $CUDA_HOME where CUDA is if nothing does, and no wheel has NVVM: Numba looks there alone."""
+    if "CUDA_HOME" in os.environ or "CUDA_PATH" in os.environ:
+        return
+    tool = assembler()
+    if tool is None or any(_has_nvvm(folder) for root in _wheels() for folder in root.glob("*")):
+        return
+    home = Path(tool).resolve().parents[1]
+    if _has_nvvm(home):
+        os.environ["CUDA_HOME"] = str(home)
+
+
+def _has_nvvm(folder: Path) -> bool:
+    return any(found for place in ("nvvm/lib*", "nvvm/bin*", "lib*") for found in folder.glob(f"{place}/*nvvm*"))
+
+
+def _wheels() -> list[Path]:
+    """Where NVIDIA's wheels are installed."""
+    found = importlib.util.find_spec("nvidia")
+    return [Path(root) for root in found.submodule_search_locations or ()] if found else []
+
+
 @contextmanager
 def _without_contraction() -> Iterator[None]:
     """Pass ``-fma=0`` to NVVM, for which Numba has no option of its own; under Numba's compiler lock."""
     from numba.cuda.core.compiler_lock import global_compiler_lock
     from numba.cuda.cudadrv import nvvm
 
-    with global_compiler_lock:
+    with global_compiler_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         compile_ir, calls = nvvm.compile_ir, []
 
         def exact(irs: Any, **options: Any) -> Any:
@@ -87,7 +135,7 @@ def ptx(kernel: Kernel, capability: tuple[int, int]) -> str:
 
     Raises ImportError without Numba-CUDA, and `CompilationError` where the text does not compile.
     """
-    from numba import cuda
+    cuda = numba_cuda()
     from numba.core.errors import NumbaError
 
     from gpuarray.kernels.cuda import device
@@ -113,9 +161,8 @@ def assembler() -> str | None:
     """The path of ``ptxas``: of NVIDIA's wheels, of $CUDA_HOME, or of $PATH; None where there is none."""
     name = "ptxas.exe" if os.name == "nt" else "ptxas"
     folders = []
-    wheels = importlib.util.find_spec("nvidia")
-    for root in wheels.submodule_search_locations or () if wheels else ():
-        folders += sorted(Path(root).glob("*/bin"), reverse=True)
+    for root in _wheels():
+        folders += sorted(root.glob("*/bin"), reverse=True)
     folders += [Path(os.environ[v]) / "bin" for v in ("CUDA_HOME", "CUDA_PATH") if v in os.environ]
     folders.append(Path("/usr/local/cuda/bin"))
     return next((str(f / name) for f in folders if (f / name).is_file()), shutil.which(name))
@@ -247,7 +294,7 @@ def measure(kernel: Kernel, capability: tuple[int, int]) -> Resources:
 def available() -> bool:
     """Whether kernels can be compiled here: Numba-CUDA with its NVVM, and an assembler."""
     try:
-        from numba import cuda
+        cuda = numba_cuda()
         from numba.cuda.cudadrv import nvvm
     except ImportError:
         return False

@@ -121,10 +121,10 @@ def _math() -> Any:
 @functools.cache
 def namespace() -> dict[str, Any]:
     """The globals of a kernel's text in the simulator."""
-    from numba import cuda
-
     from gpuarray.kernels.cuda import device
+    from gpuarray.kernels.cuda.offline import numba_cuda
 
+    cuda = numba_cuda()
     names: dict[str, Any] = {"cuda": cuda, "math": _math(), "np": np}
     names["cmath"] = types.SimpleNamespace(exp=np.exp, sqrt=np.sqrt)
     names |= {"load": load, "read": load, "load_vector": load_vector, "read_vector": load_vector}
@@ -146,8 +146,9 @@ def namespace() -> dict[str, Any]:
 
 def launch(source: str, blocks: tuple[int, ...], threads: tuple[int, ...], *arguments: Any) -> None:
     """Run a kernel's text: arrays are given as `Memory`, numbers as NumPy scalars."""
-    from numba import cuda
+    from gpuarray.kernels.cuda.offline import numba_cuda
 
+    cuda = numba_cuda()
     names = dict(namespace())
     exec(compile(source, "<kernel>", "exec"), names)
     cuda.jit(names["kernel"])[blocks, threads](*arguments)

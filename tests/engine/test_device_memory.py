@@ -14,7 +14,7 @@ import pytest
 
 import gpuarray as ga
 from gpuarray import config, executors
-from gpuarray.errors import DeviceMemoryError
+from gpuarray.errors import DeviceMemoryError, MemoryLimitError
 from gpuarray.executors import Engine
 from gpuarray.graph.leaves import Source
 from gpuarray.graph.node import toposort
@@ -204,4 +204,19 @@ def test_what_is_persisted_and_spilled_is_read_from_where_it_is() -> None:
             np.testing.assert_array_equal(x[::-2].compute(), (a + 1)[::-2])
         assert engine.executor.memory.states()[1].moves_in > 0
         del x
+        check(engine)
+
+
+def test_a_result_that_stays_is_refused_or_has_room_made_for_it() -> None:
+    with ga.config.set(device="fake", device_memory="1 MiB", host_memory="16 MiB"):
+        engine = executors.current()
+        with pytest.raises(MemoryLimitError, match=r"takes 6\.1 MiB of device memory, more than the limit of 1 MiB"):
+            ga.ones((400, 2000)).compute(device=True)
+        x = ga.asarray(
+            np.arange(90_000.0).reshape(300, 300), chunks=100
+        )  # in chunks and in one piece: too much at once
+        made = (x + 1).compute(device=True)
+        assert (engine.backend.to_host(made) == np.arange(1.0, 90_001).reshape(300, 300)).all()
+        assert engine.backend.counters.peak_nbytes <= 2**20
+        del made
         check(engine)

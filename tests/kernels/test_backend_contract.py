@@ -70,5 +70,5 @@ class TestInterpreterOnADevice(BackendTests):
 
 def test_backends_are_found_by_name() -> None:
     assert [backends.get(name).name for name in ("numpy", "fake")] == ["numpy", "fake"]
-    with pytest.raises(DeviceError, match="no backend 'nympy'; there are numpy, fake, cupy"):
+    with pytest.raises(DeviceError, match="no backend 'nympy'; there are numpy, fake"):
         backends.get("nympy")

@@ -7,6 +7,7 @@ import inspect
 import itertools
 import math
 import operator
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -329,3 +330,31 @@ def test_launches_of_one_kind_share_their_plan() -> None:
         (call,), _ = calls.reduce(plain, "sum", [a, factor], (8,), ((0, 8),), place, np.empty)
         assert factor in call.arguments
         assert place(a, 0) in call.arguments
+
+
+def test_the_toolkit_of_the_assembler_is_named_where_it_has_the_only_nvvm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = tmp_path / "toolkit" / "bin" / "ptxas"
+    library = tmp_path / "toolkit" / "nvvm" / "lib64" / "libnvvm.so"
+    wheel = tmp_path / "nvidia" / "cu13" / "lib" / "libnvvm.so.4"
+    for file in (tool, library, wheel):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    monkeypatch.setattr(offline, "assembler", lambda: str(tool))
+    monkeypatch.setattr(offline, "_wheels", list)
+    for name in ("CUDA_HOME", "CUDA_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    offline._name_toolkit()
+    assert os.environ.pop("CUDA_HOME") == str(tmp_path / "toolkit")
+    monkeypatch.setattr(offline, "_wheels", lambda: [tmp_path / "nvidia"])
+    offline._name_toolkit()
+    assert "CUDA_HOME" not in os.environ
+    monkeypatch.setattr(offline, "_wheels", list)
+    monkeypatch.setenv("CUDA_PATH", "/elsewhere")
+    offline._name_toolkit()
+    assert "CUDA_HOME" not in os.environ
+    monkeypatch.delenv("CUDA_PATH")
+    library.unlink()
+    offline._name_toolkit()
+    assert "CUDA_HOME" not in os.environ
