@@ -47,7 +47,8 @@ class Cluster:
     device : ``"auto"``, ``"cpu"`` or ``"cuda"``
     device_memory, host_memory : bytes that one worker may hold, such as ``"8 GiB"``; None: what its GPU has, and 60 %
         of its share of the machine
-    spill_directory : where a worker's chunks go that fit in neither; None: the machine's temporary folder
+    spill_directory : where a worker's chunks go that fit in neither; None: the machine's temporary folder, and the
+        local directory of workers that are not started here
     dashboard : False, or where dask's dashboard listens; True: ``127.0.0.1:8787``
     security : ``"auto"``: none on this machine, TLS beyond it; a `distributed.Security`; or False, for a network that
         you trust
@@ -127,12 +128,18 @@ class Cluster:
         options: dict[str, Any],
     ) -> Limits:
         """Workers on this machine."""
+        import multiprocessing
         import tempfile
 
         from distributed import Client, LocalCluster
 
         from gpuarray.kernels import cache
 
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise ClusterError(
+                "this is a worker that imports the script which started it, and would start workers itself: open the "
+                "Cluster under if __name__ == '__main__':"
+            )
         threads = None if threads_per_worker is None else whole(threads_per_worker, "threads_per_worker", 1)
         kind, number = LocalCluster, None if n_workers is None else whole(n_workers, "n_workers", 1)
         gpus = gpu_count() if limits.device in ("auto", "cuda") else 0
@@ -166,7 +173,11 @@ class Cluster:
         try:
             self.cluster = self._closing.enter_context(kind(**arguments))
         except (OSError, RuntimeError, TypeError, ValueError) as error:
-            raise ClusterError(f"workers could not be started here: {type(error).__name__}: {error}") from error
+            hint = "; in a script, open it under if __name__ == '__main__':, as workers import the script"
+            raise ClusterError(
+                f"workers could not be started here: {type(error).__name__}: {error}"
+                + (hint if isinstance(error, RuntimeError) else "")
+            ) from error
         self.client = self._closing.enter_context(Client(self.cluster, set_as_default=False))
         return limits
 

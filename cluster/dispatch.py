@@ -149,7 +149,7 @@ class Dispatch:
             for worker, hand in list(self.hands.known.items()):
                 if len(self._mine(hand)) >= 2 * hand.threads:
                     continue
-                jobs = self.schedule.take(worker, hand.items)
+                jobs = self.schedule.take(worker, hand.items, not hand.sent)
                 if jobs:
                     progress = self._send(worker, hand, jobs) or progress
             if progress:

@@ -12,6 +12,7 @@ from typing import Any
 from distributed import Client
 from distributed.protocol import to_serialize
 
+from gpuarray.cluster.asking import answer
 from gpuarray.cluster.orders import Limits, Order
 from gpuarray.cluster.plugin import StorePlugin
 from gpuarray.cluster.schedule import Record
@@ -23,6 +24,8 @@ logger = logging.getLogger("gpuarray")
 
 _HELLO = 5.0
 """Seconds in which a worker that can be reached from here answers."""
+_MARGIN = 5.0
+"""Seconds that the event loop may be late."""
 
 
 class LostWorker(Exception):
@@ -135,8 +138,9 @@ class Link:
         """
         self.check()
         timeout = wait or self.timeout
+        message = {"what": what, **message}
         try:
-            reply = self.client.sync(self._call, worker, {"what": what, **message}, callback_timeout=timeout)
+            reply = self.client.sync(self._call, worker, message, timeout, callback_timeout=timeout + _MARGIN)
         except OSError as error:
             raise Unreachable(f"{worker}: {error!r}") from error
         if not isinstance(reply, dict):
@@ -145,14 +149,17 @@ class Link:
             raise pickle.loads(reply["error"])
         return reply
 
-    async def _call(self, worker: str, message: dict[str, Any]) -> Any:
+    async def _call(self, worker: str, message: dict[str, Any], timeout: float) -> Any:
         if "arrays" in message:
             message["arrays"] = [to_serialize(a) for a in message["arrays"]]
         if "plan" in message:
             message["plan"] = to_serialize(message["plan"])
+        scheduler = self.client.scheduler
         if self._direct:
-            return await getattr(self.client.rpc(worker), self.name)(**message)
-        return await self.client.scheduler.proxy(msg={"op": self.name, **message}, worker=worker)
+            question = getattr(self.client.rpc(worker), self.name)(**message)
+        else:
+            question = scheduler.proxy(msg={"op": self.name, **message}, worker=worker)
+        return await answer(question, worker, scheduler, timeout)
 
     def facts(self, worker: str) -> dict[str, Any]:
         """What a worker's store can do."""

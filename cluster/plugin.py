@@ -14,6 +14,7 @@ from distributed.protocol import to_serialize
 from distributed.utils import sync
 
 from gpuarray.cluster import worker as workers
+from gpuarray.cluster.asking import answer
 from gpuarray.cluster.orders import Limits
 from gpuarray.cluster.task import Chunk, Key, Part
 
@@ -83,7 +84,8 @@ class StorePlugin(WorkerPlugin):
                 asked = [(wanted[key][0], key, wanted[key][2].box) for key in keys]
                 try:
                     call = getattr(self.worker.rpc(address), self.name)
-                    reply = await asyncio.wait_for(call(what="parts", asked=asked), timeout=self.timeout)
+                    question = call(what="parts", asked=asked)
+                    reply = await answer(question, address, self.worker.scheduler, self.timeout)
                 except OSError as error:  # a timeout among them
                     logger.info("%d chunks are not to be had from %s: %r", len(keys), address, error)
                     return [None] * len(keys)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpuarray.cluster.task import Given, Key, Plan, Portable, StageInfo, Task
+from gpuarray.cluster.task import Given, Key, Part, Plan, Portable, StageInfo, Task
 from gpuarray.kernels.errors import TaskError
 
 SIGNIFICANT = 4
@@ -193,14 +193,14 @@ class Schedule:
             self.restore((self.record, key) for key in self._plan.kept)
         return not self.jobs
 
-    def take(self, worker: str, count: int) -> list[Job]:
-        """The next jobs for a worker, at most so many."""
+    def take(self, worker: str, count: int, idle: bool = False) -> list[Job]:
+        """The next jobs for a worker, at most so many. `idle`: it has nothing else to do."""
         found: list[Job] = []
         queue = self._queues[worker]
         while len(found) < count:
             job = self._pop(queue)
             if job is None and not found:
-                job = self._steal(worker)
+                job = self._steal(idle)
             if job is None:
                 break
             job.worker = worker
@@ -324,14 +324,13 @@ class Schedule:
         """Where most of the inputs are, if they matter; else where the tasks beside it are done."""
         if not self._queues:
             return None
-        found: dict[str, int] = {}
-        for home, key in job.refs:
-            at = home.places.get(key)
-            if at in self._queues:
-                found[at] = found.get(at, 0) + home.sizes[key]
+        needed = job.task.load_nbytes + job.task.work_nbytes
+        found = self._shares(job, {})
+        if len(found) > 1 and max(found.values()) * SIGNIFICANT > needed:  # of most it may read a little only
+            found = self._shares(job, job.record.portable.parts(job.task))
         if found:
             worker = max(found, key=lambda at: (found[at], at))
-            if found[worker] * SIGNIFICANT > job.task.load_nbytes + job.task.work_nbytes:
+            if found[worker] * SIGNIFICANT > needed:
                 return worker
         stage = job.record.stages.get(job.task.key[0])
         run = min(stage.tasks if stage else 1, self._near)
@@ -342,6 +341,16 @@ class Schedule:
                 return worker_there
         return None
 
+    def _shares(self, job: Job, parts: Mapping[Key, Part]) -> dict[str, int]:
+        """By worker, the bytes that a job reads there; of chunks that are not in `parts` all."""
+        found: dict[str, int] = {}
+        for home, key in job.refs:
+            at = home.places.get(key)
+            if at in self._queues:
+                part = parts.get(key)
+                found[at] = found.get(at, 0) + (home.sizes[key] if part is None or part.box is None else part.nbytes)
+        return found
+
     @staticmethod
     def _pop(queue: list[tuple[int, int, Job]]) -> Job | None:
         while queue:
@@ -350,8 +359,8 @@ class Schedule:
                 return job
         return None
 
-    def _steal(self, worker: str) -> Job | None:
-        """A job that waits for a busier worker, and that little has to be moved for."""
+    def _steal(self, idle: bool) -> Job | None:
+        """A job that waits for a busier worker, and that little has to be moved for, unless the worker is idle."""
         queue = max(self._queues.values(), key=len)
         if len(queue) < BACKLOG:
             return None
@@ -359,7 +368,7 @@ class Schedule:
             job = queue[k][2]
             if job.missing or job.worker is not None:
                 continue
-            if len(queue) < FAR_BEHIND and any(home.sizes.get(key, 0) for home, key in job.refs):
+            if not idle and len(queue) < FAR_BEHIND and any(home.sizes.get(key, 0) for home, key in job.refs):
                 continue
             del queue[k]
             heapq.heapify(queue)

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -45,6 +46,12 @@ def opened(tmp_path_factory):
 def cluster(opened):
     """The cluster, with two living workers."""
     opened.client.wait_for_workers(2, timeout=60)
+    deadline = time.monotonic() + 60
+    while len(opened.executor.hands) < 2:  # it takes part from the second look on
+        assert time.monotonic() < deadline
+        with opened.executor.workers.lock:
+            opened.executor.workers.meet()
+        time.sleep(0.01)
     active.enter(opened)
     with config.set(compile="never"):
         yield opened
@@ -262,6 +269,112 @@ def test_what_a_killed_worker_had_is_made_again(cluster):
     del y
     kill(cluster)
     np.testing.assert_array_equal(z.compute(), both(lambda: (x - x.mean(axis=0)) * 2)[1])
+
+
+def test_runs_of_several_threads_share_workers(cluster):
+    """Also when a worker is killed, which both must hear of."""
+    x = ga.asarray(DATA, chunks=(100, 300))
+    makes = [
+        lambda: ga.iterate(heat, x, steps=12, k=0.1, boundary="fixed", steps_per_visit=2),
+        lambda: ga.iterate(heat, x * 2, steps=12, k=0.1, boundary="fixed", steps_per_visit=3).sum(axis=0),
+    ]
+    with here():
+        expected = [make().compute() for make in makes]
+    killer = KillAfter(cluster, 20)
+    with cluster.executor.events.heard_by([killer]), ThreadPoolExecutor(2) as threads:
+        got = [f.result(timeout=60) for f in [threads.submit(lambda make=make: make().compute()) for make in makes]]
+    assert killer.killed
+    for a, b in zip(got, expected, strict=True):
+        assert a.tobytes() == b.tobytes()
+    assert not any(hand.sent for hand in cluster.executor.hands.values())
+
+
+def test_a_subscriber_that_computes(cluster):
+    x = ga.asarray(DATA, chunks=(100, 300))
+    sums, left = [], 2
+
+    def hear(event):
+        nonlocal left
+        if isinstance(event, TaskDone) and left:
+            left -= 1
+            sums.append((x + 1).sum().compute())
+
+    with cluster.executor.events.heard_by([hear]):
+        got = (x * 2).compute()
+    np.testing.assert_array_equal(got, DATA * 2)
+    assert sums == [both(lambda: (x + 1).sum())[1]] * 2
+
+
+def test_orders_that_are_lost_on_the_way(cluster, monkeypatch):
+    """Nothing comes back for them; they are sent again."""
+    from distributed import Future
+
+    submit, lost = cluster.executor.link.submit, []
+
+    def lose_some(order, worker, done):
+        if len(lost) < 2:
+            lost.append(Future(order.name, cluster.client))
+            return lost[-1]
+        return submit(order, worker, done)
+
+    monkeypatch.setattr(cluster.executor.link, "submit", lose_some)
+    monkeypatch.setattr(cluster.executor.workers, "timeout", 0.2)
+    x = ga.asarray(DATA, chunks=(100, 300))
+    np.testing.assert_array_equal((x * 2).compute(), DATA * 2)
+    assert len(lost) == 2
+
+
+def test_a_run_that_nobody_performs_fails(cluster, monkeypatch):
+    """A mistake in who does what must not end in waiting for ever."""
+    monkeypatch.setattr("gpuarray.cluster.dispatch.STALLED", 1)
+    monkeypatch.setattr("gpuarray.cluster.schedule.Schedule.take", lambda *_: [])
+    with pytest.raises(ClusterError, match=r"internal error: no worker is told to do what is left: task 1 of"):
+        (ga.asarray(DATA, chunks=(100, 300)) * 2).compute()
+
+
+def test_workers_that_cannot_reach_each_other(cluster):
+    def deaf(plugins, dask_worker):
+        for name in plugins:
+            dask_worker.plugins[name].store.peers = lambda asked: dict.fromkeys(asked)
+
+    def hearing(plugins, dask_worker):
+        for name in plugins:
+            dask_worker.plugins[name].store.peers = dask_worker.plugins[name]._ask
+
+    name = [cluster.executor.name]
+    x = ga.random.default_rng(0).random((2000, 2000), chunks=(250, 2000)).persist()
+    assert all(s["chunks"] for s in cluster.statistics().values())
+    expected = x.compute() + x.compute()[::-1]
+    cluster.client.run(deaf, name)
+    try:
+        with pytest.raises(ClusterError, match=r"cannot get chunks from .* see that workers can reach each other"):
+            (x + x[::-1]).compute()
+    finally:
+        cluster.client.run(hearing, name)
+    np.testing.assert_array_equal((x + x[::-1]).compute(), expected)
+
+
+def test_results_that_do_not_go_into_one_answer(cluster):
+    def most(nbytes):
+        from gpuarray.cluster import plugin
+
+        before, plugin._MOST_RESULTS = plugin._MOST_RESULTS, nbytes
+        return before
+
+    before = cluster.client.run(most, 100)
+    x = ga.map_blocks(lambda b: b + 1, ga.arange(6000.0, chunks=10), dtype=np.float64)
+    try:
+        for _ in range(2):  # so that orders have several tasks
+            np.testing.assert_array_equal(x.compute(), np.arange(1.0, 6001.0))
+    finally:
+        cluster.client.run(most, next(iter(before.values())))
+
+
+def test_dask_pauses_no_worker(cluster):
+    def fraction(dask_worker):
+        return dask_worker.memory_manager.memory_pause_fraction
+
+    assert set(cluster.client.run(fraction).values()) == {False}
 
 
 def test_an_array_that_changed_cannot_be_used_again(cluster):

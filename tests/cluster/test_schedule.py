@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from gpuarray.cluster.schedule import Record, Schedule, describe
-from gpuarray.cluster.task import StageInfo
+from gpuarray.cluster.task import Part, StageInfo
 from gpuarray.cluster.testing import ListPlan, mix_plan, task
 from gpuarray.kernels.errors import TaskError
 
@@ -172,6 +172,47 @@ def test_a_task_goes_where_its_inputs_are():
     record, cluster = record_of(plan), Cluster(2, 0)
     cluster.run(Schedule(record, plan, 256))
     assert record.places[1, 0, 0] == record.places[0, 0, 1]
+
+
+def test_a_task_goes_where_what_it_reads_of_its_inputs_is(monkeypatch):
+    """And not where chunks are that it reads a halo of."""
+    made = {(0, 0, n): 1000 for n in range(4)}
+    plan = ListPlan(
+        [
+            *(task((0, n), outputs={(0, 0, n): 1000}) for n in range(4)),
+            *(task((1, n), list(made), {(1, 0, n): 10}, work=10) for n in range(4)),
+        ],
+        [*((1, 0, n) for n in range(4)), *made],
+    )
+    monkeypatch.setattr(
+        type(plan.portable()),
+        "parts",
+        lambda self, task: {
+            key: Part(None, 0) if key[2] == task.key[1] else Part(((0, 1),), 10) for key in task.inputs
+        },
+    )
+    record, cluster = record_of(plan), Cluster(2, 0)
+    schedule = Schedule(record, plan, 256)
+    monkeypatch.setattr(schedule, "_steal", lambda idle: None)
+    cluster.run(schedule)
+    assert len(set(record.places.values())) == 2
+    for n in range(4):
+        assert record.places[1, 0, n] == record.places[0, 0, n]
+
+
+def test_an_idle_worker_takes_tasks_whose_inputs_are_elsewhere():
+    tasks = [task((0, 0), outputs={(0, 0, 0): 1000})]
+    tasks += [task((1, n), [(0, 0, 0)], work=10) for n in range(8)]
+    plan = ListPlan(tasks)
+    schedule = Schedule(record_of(plan), plan, 256)
+    schedule.joined("a")
+    schedule.extend()
+    schedule.done(*schedule.take("a", 1))
+    schedule.joined("b")
+    assert schedule.take("b", 1) == []
+    assert [job.task.key for job in schedule.take("b", 1, idle=True)] == [(1, 7)], "what the other would do last"
+    assert len(schedule.take("a", 5)) == 5
+    assert schedule.take("b", 1, idle=True) == [], "the other is about to do it"
 
 
 def test_the_plan_is_read_no_further_than_it_must():
