@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from gpuarray.cluster import gds
 from gpuarray.cluster.buffers import in_memory_order
 
 MOST = 256 << 20
@@ -101,12 +102,20 @@ class Staging:
                 self._fill(flat, lambda index, piece: np.copyto(piece, source[index]))
             return there if _ordered(axes) else there.transpose(_inverse(axes))
 
-    def stream(self, shape: tuple[int, ...], dtype: np.dtype[Any], read: Callable[[Index, Array], object]) -> Any:
+    def stream(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        read: Callable[[Index, Array], object],
+        run: Callable[[], tuple[str, int] | None] | None = None,
+    ) -> Any:
         """A new array on the device that is read piece by piece, straight into pinned memory.
 
         Parameters
         ----------
         read : called with the index of a part and an array of the part's shape, which it fills
+        run : tells the file and the offset where all of it lies in C order, if it does: for devices that read files
+            themselves
 
         Raises
         ------
@@ -120,6 +129,9 @@ class Staging:
                 read((), whole)
                 return backend.upload(whole).wait()
             there = backend.allocate(shape, dtype)
+            place = run() if run is not None and backend.name == "cupy" and gds.library() is not None else None
+            if place is not None and gds.read(*place, there):
+                return there
             if shape:
                 self._fill(there, read)
             else:

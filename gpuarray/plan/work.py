@@ -49,7 +49,8 @@ class BlockWork:
                 loaded[value] = Resident(reader.leaf, holds)
                 continue
             if value in early and getattr(reader, "in_pieces", False):
-                loaded[value] = staging.stream(shape_of(region), node.dtype, partial(read_piece, reader, region))
+                run = partial(reader.run, region) if hasattr(reader, "run") else None
+                loaded[value] = staging.stream(shape_of(region), node.dtype, partial(read_piece, reader, region), run)
                 continue
             array = loaded[value] = reader.read(region)
             if value in early and getattr(array, "device", "cpu") == "cpu":  # or it is the user's array on the device

@@ -80,6 +80,20 @@ class NpyReader:
         if not self.dtype.isnative:
             out.byteswap(inplace=True)
 
+    def run(self, region: Region) -> tuple[str, int] | None:
+        """The file, and the offset in it where a region lies in one piece and native bytes; None where it does not."""
+        if not self.dtype.isnative or not all(region) or any(r.step != 1 and len(r) > 1 for r in region):
+            return None
+        whole = [len(r) == n for r, n in zip(region, self.shape, strict=True)]
+        cut = next((axis for axis, r in enumerate(region) if len(r) > 1), len(region))
+        if not all(whole[cut + 1 :]):
+            return None
+        self._check(os.stat(self.path))
+        offset = 0
+        for r, n in zip(region, self.shape, strict=True):
+            offset = offset * n + r.start
+        return self.path, self.start + offset * self.dtype.itemsize
+
     def _check(self, found: os.stat_result) -> None:
         changed = stamp_of(found) != self.stamp if self.strict else found.st_size != self.stamp[1]
         if changed:
