@@ -7,10 +7,14 @@ and through pinned memory that counts against the limit.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
+Run = tuple[str, int, int]
+"""A file, the offset in it, and how many bytes from there."""
+
 LEAST = 1 << 20
-"""Bytes from which a read is worth registering the file for; kvikIO itself reads less in the ordinary way."""
+"""Bytes of a run from which a read is worth registering the file for; kvikIO itself reads less in the ordinary way."""
 
 
 @functools.cache
@@ -29,14 +33,19 @@ def library() -> Any | None:
         return None
 
 
-def read(path: str, offset: int, target: Any) -> bool:
-    """Fill a contiguous array on the current device from a file; whether it is filled, else it holds rubbish."""
+def read(runs: Sequence[Run], target: Any) -> bool:
+    """Fill a contiguous array on the current device; whether it is filled, else it holds rubbish."""
     kvikio = library()
-    if kvikio is None or target.nbytes < LEAST:
+    if kvikio is None or target.nbytes < LEAST * len(runs):
         return False
+    flat, first = target.reshape(-1), 0
     try:
-        with kvikio.CuFile(path, "r") as file:
-            nbytes: int = file.pread(target, target.nbytes, offset).get()
+        for path, offset, nbytes in runs:
+            count = nbytes // target.itemsize
+            with kvikio.CuFile(path, "r") as file:
+                if file.pread(flat[first : first + count], nbytes, offset).get() != nbytes:
+                    return False
+            first += count
     except (OSError, RuntimeError):  # a file system without it, a file that is gone: the ordinary read says which
         return False
-    return nbytes == target.nbytes
+    return bool(first == target.size)

@@ -44,8 +44,8 @@ class Insistent:
     def upload(self, array: Any) -> Any:
         return self._twice(partial(self._staging.upload, array))
 
-    def stream(self, shape: tuple[int, ...], dtype: Any, read: Callable[[Any, Any], object], run: Any = None) -> Any:
-        return self._twice(partial(self._staging.stream, shape, dtype, read, run))
+    def stream(self, shape: tuple[int, ...], dtype: Any, read: Callable[[Any, Any], object], runs: Any = None) -> Any:
+        return self._twice(partial(self._staging.stream, shape, dtype, read, runs))
 
 
 class Home:

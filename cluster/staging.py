@@ -107,15 +107,15 @@ class Staging:
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
         read: Callable[[Index, Array], object],
-        run: Callable[[], tuple[str, int] | None] | None = None,
+        runs: Callable[[], list[gds.Run] | None] | None = None,
     ) -> Any:
         """A new array on the device that is read piece by piece, straight into pinned memory.
 
         Parameters
         ----------
         read : called with the index of a part and an array of the part's shape, which it fills
-        run : tells the file and the offset where all of it lies in C order, if it does: for devices that read files
-            themselves
+        runs : tells where all of it lies in files, piece after piece in C order, if it does: for devices that read
+            files themselves
 
         Raises
         ------
@@ -129,9 +129,10 @@ class Staging:
                 read((), whole)
                 return backend.upload(whole).wait()
             there = backend.allocate(shape, dtype)
-            place = run() if run is not None and backend.name == "cupy" and gds.library() is not None else None
-            if place is not None and gds.read(*place, there):
-                return there
+            if runs is not None and backend.name == "cupy" and gds.library() is not None:
+                places = runs()
+                if places is not None and gds.read(places, there):
+                    return there
             if shape:
                 self._fill(there, read)
             else:

@@ -61,7 +61,7 @@ class LiftableWork(Work, Protocol):
         """In place of `load`, where tasks compute on a device: read, and bring there what may be there from before
         `run` to after it, within the task's `work_nbytes`.
 
-        `staging` has `cluster.staging.Staging`'s methods ``upload(array)`` and ``stream(shape, dtype, read, run)``,
+        `staging` has `cluster.staging.Staging`'s methods ``upload(array)`` and ``stream(shape, dtype, read, runs)``,
         and as `memory` a `running.Place`.
         """
 

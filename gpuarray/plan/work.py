@@ -49,8 +49,8 @@ class BlockWork:
                 loaded[value] = Resident(reader.leaf, holds)
                 continue
             if value in early and getattr(reader, "in_pieces", False):
-                run = partial(reader.run, region) if hasattr(reader, "run") else None
-                loaded[value] = staging.stream(shape_of(region), node.dtype, partial(read_piece, reader, region), run)
+                runs = partial(reader.runs, region) if hasattr(reader, "runs") else None
+                loaded[value] = staging.stream(shape_of(region), node.dtype, partial(read_piece, reader, region), runs)
                 continue
             array = loaded[value] = reader.read(region)
             if value in early and getattr(array, "device", "cpu") == "cpu":  # or it is the user's array on the device

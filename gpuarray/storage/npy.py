@@ -16,6 +16,7 @@ from gpuarray import recycled
 from gpuarray.array import NDArray, asarray
 from gpuarray.chunking import Chunks as ChunksLike
 from gpuarray.chunking import normalize_chunks
+from gpuarray.cluster.gds import Run
 from gpuarray.errors import StorageError, StorageWriteError
 from gpuarray.graph.grid import Region, Shape, nbytes, shape_of, size_of
 from gpuarray.graph.leaves import Source
@@ -30,7 +31,14 @@ from gpuarray.storage.common import (
     check_stored_dtype,
     write_all,
 )
-from gpuarray.storage.region_io import disk_nbytes, read_exactly, read_region_into, transient_nbytes, write_region
+from gpuarray.storage.region_io import (
+    disk_nbytes,
+    offset_of,
+    read_exactly,
+    read_region_into,
+    transient_nbytes,
+    write_region,
+)
 
 MAX_HEADER = 1 << 20
 """Bytes of header beyond which a file is taken for damaged; NumPy itself writes a few hundred."""
@@ -80,19 +88,13 @@ class NpyReader:
         if not self.dtype.isnative:
             out.byteswap(inplace=True)
 
-    def run(self, region: Region) -> tuple[str, int] | None:
-        """The file, and the offset in it where a region lies in one piece and native bytes; None where it does not."""
-        if not self.dtype.isnative or not all(region) or any(r.step != 1 and len(r) > 1 for r in region):
-            return None
-        whole = [len(r) == n for r, n in zip(region, self.shape, strict=True)]
-        cut = next((axis for axis, r in enumerate(region) if len(r) > 1), len(region))
-        if not all(whole[cut + 1 :]):
+    def runs(self, region: Region) -> list[Run] | None:
+        """Where a region lies in the file, if in one piece and native bytes."""
+        offset = offset_of(self.shape, region)
+        if offset is None or not self.dtype.isnative:
             return None
         self._check(os.stat(self.path))
-        offset = 0
-        for r, n in zip(region, self.shape, strict=True):
-            offset = offset * n + r.start
-        return self.path, self.start + offset * self.dtype.itemsize
+        return [(self.path, self.start + offset * self.dtype.itemsize, nbytes(region, self.dtype))]
 
     def _check(self, found: os.stat_result) -> None:
         changed = stamp_of(found) != self.stamp if self.strict else found.st_size != self.stamp[1]

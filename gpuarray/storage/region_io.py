@@ -91,6 +91,23 @@ class Layout:
         return flat
 
 
+def offset_of(shape: Shape, region: Region) -> int | None:
+    """How many elements before a region in an array in C order, if the region lies in one piece; None if it does not.
+
+    >>> offset_of((5, 4), (range(2, 4), range(4))), offset_of((5, 4), (range(2, 4), range(3)))
+    (8, None)
+    """
+    if not all(region) or any(r.step != 1 and len(r) > 1 for r in region):
+        return None
+    cut = next((axis for axis, r in enumerate(region) if len(r) > 1), len(region))
+    if any(len(r) != n for r, n in list(zip(region, shape, strict=True))[cut + 1 :]):
+        return None
+    offset = 0
+    for r, n in zip(region, shape, strict=True):
+        offset = offset * n + r.start
+    return offset
+
+
 def transient_nbytes(shape: Shape, itemsize: int, region: Region) -> int:
     """The most that `read_region` allocates beside the region itself."""
     return Layout(shape, itemsize, region).buffer if size_of(region) else 0

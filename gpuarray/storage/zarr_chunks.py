@@ -8,6 +8,7 @@ small file cannot decode to a huge chunk.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import zlib
 from collections.abc import Callable
@@ -16,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from gpuarray import recycled
+from gpuarray.cluster.gds import Run
 from gpuarray.errors import StorageError
 from gpuarray.graph.grid import Lengths, Region, as_slices
-from gpuarray.storage.region_io import read_exactly, read_region
+from gpuarray.storage.region_io import offset_of, read_exactly, read_region
 
 Array = np.ndarray[Any, Any]
 Decode = Callable[[Array, int, Array | None], Array]
@@ -69,6 +71,27 @@ class LocalChunks:
             target = out[tuple(at)] if at else out
             if target.size:
                 self._fill(index, tuple(inside), target, name)
+
+    def runs(self, region: Region, name: str) -> list[Run] | None:
+        """Where a region lies in the files, if piece after piece and in native bytes; None if a file is missing."""
+        found = []
+        if self.decode is not None or self.order != "C" or not self.stored.isnative or not all(region):
+            return None
+        touched = [list(c.touched(r)) for c, r in zip(self.cut, region, strict=True)]
+        if any(len(t) > 1 for t in touched[1:]) or region[0].step != 1:
+            return None
+        for index in itertools.product(*touched):
+            sides = zip(index, self.chunk, region, strict=True)
+            inside = [range(r.start - k * n, r.stop - k * n, r.step) for k, n, r in sides]
+            inside[0] = range(max(0, inside[0].start), min(self.chunk[0], inside[0].stop))
+            offset = offset_of(self.chunk, tuple(inside))
+            file = os.path.join(self.folder, self.key(index))
+            if offset is None or not os.path.isfile(file):
+                return None
+            self._check(os.path.getsize(file), index, name, file)
+            count = math.prod(map(len, inside))
+            found.append((file, offset * self.stored.itemsize, count * self.stored.itemsize))
+        return found
 
     def _fill(self, index: tuple[int, ...], inside: Region, target: np.ndarray[Any, Any], name: str) -> None:
         file = os.path.join(self.folder, self.key(index))

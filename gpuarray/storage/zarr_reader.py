@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpuarray import recycled
+from gpuarray.cluster.gds import Run
 from gpuarray.errors import StorageError
 from gpuarray.graph.grid import Lengths, Region, nbytes, shape_of
 from gpuarray.storage.common import Place, public_name
@@ -94,6 +95,10 @@ class ZarrReader:
             self._check_shards(box)
             wanted, at = box_part(self.box, box, region)
             out[at] = self._decode(wanted)
+
+    def runs(self, region: Region) -> list[Run] | None:
+        """Where a region lies in uncompressed files, piece after piece."""
+        return self.direct.runs(region, self.name) if self.direct is not None and region else None
 
     @property
     def in_pieces(self) -> bool:

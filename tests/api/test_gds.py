@@ -83,6 +83,27 @@ def test_a_file_is_read_straight_into_the_device(kvikio: Any, file: tuple[Path, 
 
 
 @pytest.mark.usefixtures("cupy")
+@pytest.mark.parametrize("rows", [400, 700])
+def test_so_are_uncompressed_chunks_of_zarr(kvikio: Any, tmp_path: Path, rows: int) -> None:
+    zarr = pytest.importorskip("zarr")
+    x = np.random.default_rng(0).random((2000, 500))
+    stored = zarr.create_array(
+        str(tmp_path / "x.zarr"), shape=x.shape, chunks=(rows, 500), dtype="f8", compressors=None
+    )
+    stored[:] = x
+    with ga.config.set(**{**SETTINGS, "chunk_bytes": "8 MiB"}):
+        np.testing.assert_array_equal((ga.from_zarr(stored) * 2)[3:1999].compute(), x[3:1999] * 2)
+        assert sum(nbytes for *_, nbytes in CuFile.reads) == x[3:1999].nbytes
+        CuFile.reads.clear()
+        np.testing.assert_array_equal((ga.from_zarr(stored)[:, 3:] * 2).compute(), x[:, 3:] * 2)
+        np.testing.assert_array_equal((ga.from_zarr(stored)[::2] * 2).compute(), x[::2] * 2)
+        assert CuFile.reads == []
+        for chunk in (tmp_path / "x.zarr").rglob("c/0/0"):
+            chunk.unlink()  # one that was never written
+        np.testing.assert_array_equal((ga.from_zarr(stored) * 2).compute()[:rows], np.zeros((rows, 500)))
+
+
+@pytest.mark.usefixtures("cupy")
 def test_what_does_not_lie_in_one_piece_comes_by_the_host(kvikio: Any, file: tuple[Path, np.ndarray]) -> None:
     path, x = file
     with ga.config.set(**SETTINGS):
