@@ -7,7 +7,7 @@ import operator
 import sys
 from collections.abc import Callable, Iterator
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -48,6 +48,8 @@ class NDArray(Installed):
 
     __slots__ = ("__weakref__", "_node", "_value", "view_of")
     __array_priority__ = 1000
+    last_write: ClassVar[object] = object()
+    """Another one after every write to any array: views that have seen it are up to date."""
     __class_getitem__: Any = classmethod(GenericAlias)
     """``NDArray[Any, dtype]`` in annotations, as of NumPy's class."""
 
@@ -64,15 +66,22 @@ class NDArray(Installed):
 
     def _current(self) -> Node:
         """The node, after what was written to the array that this is a view of."""
-        if self.view_of is not None and (node := self.view_of.current(self._node)) is not self._node:
-            self._node, self._value = node, None
+        if self.view_of is not None:
+            self.view_of.refresh(self)
         return self._node
 
     def stand_for(self, node: Node) -> None:
         """Stand for new values, as everything does that is written to; so does the array that this is a view of."""
-        self._node, self._value = node, None
         if self.view_of is not None:
-            self.view_of.written(node)
+            self.view_of.refresh(self)
+        self.rebind(node)
+        if self.view_of is not None:
+            self.view_of.written(self)
+        NDArray.last_write = object()
+
+    def rebind(self, node: Node) -> None:
+        """Stand for a node; not what this is a view of."""
+        self._node, self._value = node, None
 
     # What it is.
 

@@ -29,7 +29,7 @@ class View:
     with a NumPy array that has the strides of the base.
     """
 
-    __slots__ = ("base", "key", "layout", "put", "seen", "take")
+    __slots__ = ("at", "base", "key", "layout", "put", "seen", "take")
 
     def __init__(
         self,
@@ -40,26 +40,46 @@ class View:
         key: Key | None = None,
     ) -> None:
         self.base, self.take, self.put, self.layout, self.key = base, take, put, layout, key
+        self.at = NDArray.last_write
         self.seen = base.node
 
-    def current(self, node: Node) -> Node:
-        """The view's node, which was `node`."""
-        base = self.base.node
-        if base is self.seen:
-            return node
-        self.seen = base
-        return self.take(base)
+    def refresh(self, x: NDArray) -> None:
+        """Bring a view up to date, and what it is a view of: the outermost base first.
 
-    def written(self, node: Node) -> None:
-        """Put the view's new node into the base."""
-        made = self.put(self.base.node, node)
-        chunks = self.base.chunks
-        self.base.stand_for(made if made.chunks == chunks else Rechunk(chunks, made))
-        self.seen = self.base.node
+        Loops, for a view may look into ten thousand others; and where nothing was written since, one comparison.
+        """
+        now = NDArray.last_write
+        if self.at is now:
+            return
+        for over, view in reversed(_chain(x)):
+            base = view.base._node
+            if base is not view.seen:
+                view.seen = base
+                over.rebind(view.take(base))
+            view.at = now
+
+    @staticmethod
+    def written(x: NDArray) -> None:
+        """Have all that a view looks into, which are up to date, stand for what was written to it."""
+        for over, view in _chain(x):
+            base = view.base
+            made = view.put(base._node, over._node)
+            chunks = base._node.chunks
+            base.rebind(made if made.chunks == chunks else Rechunk(chunks, made))
+            view.seen = base._node
 
     def is_at(self, base: NDArray, key: Key) -> bool:
         """Whether this is ``base[key]``, and up to date: then assigning it there changes nothing."""
         return self.base is base and self.key == key and base.node is self.seen
+
+
+def _chain(x: NDArray) -> list[tuple[NDArray, View]]:
+    """A view, what it looks into, and so on: all but the last base."""
+    found = []
+    while (view := x.view_of) is not None:
+        found.append((x, view))
+        x = view.base
+    return found
 
 
 def _view(view: View) -> NDArray:
@@ -110,13 +130,15 @@ def _fits(x: NDArray, shape: tuple[int, ...], ravel: bool) -> bool:
 
 def _layout(x: NDArray) -> np.ndarray[Any, Any]:
     """An array of NumPy's with the strides that this one would have there; its elements must not be touched."""
-    if x.view_of is not None:
-        made: np.ndarray[Any, Any] = x.view_of.layout(_layout(x.view_of.base))
-        return made
+    chain = _chain(x)
+    shape = chain[-1][1].base.shape if chain else x.shape
     strides = [1]
-    for n in x.shape[:0:-1]:
+    for n in shape[:0:-1]:
         strides.append(strides[-1] * max(n, 1))
-    return np.lib.stride_tricks.as_strided(np.empty(1, np.int8), x.shape, strides[::-1][: x.ndim])
+    made = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), shape, strides[::-1][: len(shape)])
+    for _, view in reversed(chain):
+        made = view.layout(made)
+    return made
 
 
 def _without_copy(a: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:

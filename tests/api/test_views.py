@@ -13,6 +13,22 @@ import pytest
 import gpuarray as ga
 
 
+def test_views_of_views_of_views() -> None:
+    """Ten thousand of them, seen and written through, without recursion."""
+    x = ga.arange(24).reshape(4, 6)
+    y = x
+    for _ in range(10_001):
+        y = y.T
+    x[1, 0] = 70
+    assert y[0, 1] == 70
+    y[5, 3] = 90
+    assert x[3, 5] == 90
+    z = ga.arange(10_003)
+    for _ in range(10_000):
+        z = z[1:]
+    assert z.compute().tolist() == [10_000, 10_001, 10_002]
+
+
 def chunked(a: np.ndarray[Any, Any], r: random.Random) -> ga.NDArray:
     return ga.asarray(a.copy(), chunks=tuple(r.randint(1, max(1, n)) for n in a.shape))
 
