@@ -164,3 +164,19 @@ def test_every_gpu_computes() -> None:
             made = (ga.asarray(x) + number).compute(device=True)
             assert made.device.id == number
             np.testing.assert_array_equal(cupy.asnumpy(made), x + number)
+
+
+@pytest.mark.parametrize("memory", ["256 MiB", "24 MiB"])
+@pytest.mark.parametrize("name", ["arithmetic", "turned", "sums", "variance", "stencil", "random"])
+def test_several_gpus_have_the_bits_of_one(name: str, memory: str) -> None:
+    import cupy
+
+    if cupy.cuda.runtime.getDeviceCount() < 2:
+        pytest.skip("needs two GPUs")
+    x, y, found = data(), data(1), set()
+    for device in ("cuda:0", "cuda:all"):
+        with ga.config.set(device=device, device_memory=memory, chunk_bytes="1 MiB"):
+            found.add(PROGRAMS[name](ga.asarray(x), ga.asarray(y)).compute().tobytes())
+            backends = executors.current().executor.memory.backends
+            assert all(0 < backend.used_nbytes() <= backend.limit for backend in backends)
+    assert len(found) == 1
