@@ -48,6 +48,29 @@ def lapack(factored: Callable[[Any], Any]) -> Callable[[Case], Piece]:
     return setup
 
 
+def scipy_cholesky(a: Any) -> Any:
+    """LAPACK's, in two halves where it is large: OpenBLAS 0.3.31 ends the process for 20,000 columns at once."""
+    from scipy.linalg import cholesky, solve_triangular
+
+    n = len(a)
+    if n <= 12_000:
+        return cholesky(a, lower=True, check_finite=False)
+    h = n // 2
+    made = np.zeros_like(a)
+    made[:h, :h] = cholesky(a[:h, :h], lower=True, check_finite=False)
+    made[h:, :h] = solve_triangular(made[:h, :h], a[h:, :h].T, lower=True, check_finite=False).T
+    rest = made[h:, :h] @ made[h:, :h].T
+    np.subtract(a[h:, h:], rest, out=rest)
+    made[h:, h:] = cholesky(rest, lower=True, check_finite=False)
+    return made
+
+
+def scipy_qr(a: Any) -> Any:
+    from scipy.linalg import qr
+
+    return qr(a, mode="r", check_finite=False)[0]
+
+
 def check(values: Mapping[str, Any], case: Case) -> None:
     expected = values["LAPACK in memory"] if "LAPACK in memory" in values else next(iter(values.values()))
     for who, value in values.items():
@@ -67,11 +90,11 @@ def row(name: str, words: str, factored: Callable[[Any, Any], Any], theirs: Call
         files=files,
         once=True,
         warm_up=False,
-        notes="LAPACK, by way of NumPy, has the matrix in memory and no limit",
+        notes="LAPACK, by way of SciPy, has the matrix in memory and no limit",
     )
 
 
 ROWS = [
-    row("cholesky", "linalg.cholesky", lambda ga, x: ga.linalg.cholesky(x), np.linalg.cholesky),
-    row("qr", 'linalg.qr(x, "r")', lambda ga, x: ga.linalg.qr(x, "r"), lambda a: np.linalg.qr(a, "r")),
+    row("cholesky", "linalg.cholesky", lambda ga, x: ga.linalg.cholesky(x), scipy_cholesky),
+    row("qr", 'linalg.qr(x, "r")', lambda ga, x: ga.linalg.qr(x, "r"), scipy_qr),
 ]

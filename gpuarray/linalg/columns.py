@@ -24,7 +24,7 @@ from gpuarray.linalg.stacks import room
 from gpuarray.linalg.threads import threads
 
 REMEDY = "a task holds a few panels of the matrix: make them narrower with gpuarray.config.set(chunk_bytes=...)"
-TIGHT = "a task holds a few tiles of the matrix"
+TIGHT = "a task holds a few tiles of the matrix: factor it in single precision"
 WIDEST = 4096
 """Columns of a block column at most."""
 
@@ -111,12 +111,14 @@ class Cut:
         may take."""
         left = memory(n * n, itemsize)
         tile = cholesky_tile(n)
-        while 16 * tile**2 > left and tile > 8:
+        while 20 * tile**2 > left and tile > 8:
             tile = max(8, tile // 2 // 8 * 8)
         most = threads(left // (64 * tile**2))
         width = rounded(min(0.4 * left / n, n / 8, WIDEST), tile)
         height = min(width, rounded(0.45 * left / (4 * (n + 2 * width)), tile))
-        return cls(tile, width, height, max(1, int(0.5 * left / (width * (width + height)))), most)
+        pair = width * (width + height)
+        fit = min(0.5 * left, 0.9 * left - 3 * pair - 4 * tile**2 * most)
+        return cls(tile, width, height, max(1, int(fit / pair)), most)
 
     @property
     def scratch(self) -> int:
@@ -154,12 +156,12 @@ def cholesky_by_blocks(a: Node) -> Node:
             parts.append(below[-1])
         columns.append(end_to_end(0, [p for p in parts if p.shape[0]]))
     made = end_to_end(1, columns)
-    return Rechunk(result_chunks(cut, n), made)
+    return Rechunk(result_chunks(cut, n, memory(n * n, dtype.itemsize)), made)
 
 
-def result_chunks(cut: Cut, n: int) -> Chunks:
+def result_chunks(cut: Cut, n: int, left: int) -> Chunks:
     """Chunks of the result: few along the rows, because each goes through the block columns once more."""
-    rows = rounded(n / 4, cut.width)
+    rows = rounded(min(n / 4, left / (8 * cut.width)), cut.height)
     return Lengths.regular(n, rows), Lengths.regular(n, cut.width)
 
 
