@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import json
 import numbers
 import re
@@ -11,6 +13,8 @@ from typing import Any
 from gpuarray.kernels.errors import ClusterError, ConfigError
 
 LOOPBACK = "127.0.0.1"
+OURS = ("device", "device_memory", "host_memory", "retries", "scheduler_file", "spill_directory", "timeout")
+"""Arguments of `Cluster` that are not dask's."""
 _DEVICE = r"auto|cpu|fake|cuda"
 
 
@@ -61,8 +65,22 @@ def read_scheduler_file(path: Any) -> str:
     return checked_address(address)
 
 
+def checked_options(options: dict[str, Any], *takers: Any) -> None:
+    """ConfigError for options that none of dask's classes knows: told now, not by each worker as it fails to start."""
+    known = {name for taker in takers for name in inspect.signature(taker).parameters} - {"kwargs", "self"}
+    for name in options.keys() - known:
+        near = difflib.get_close_matches(name, {*known, *OURS}, 1)
+        hint = f"; did you mean {near[0]}=?" if near else ""
+        raise ConfigError(f"{name}= is no argument of Cluster, nor of dask's LocalCluster and workers{hint}")
+
+
 def dashboard_address(dashboard: bool | str) -> str:
-    """Where the dashboard listens: dask's own default is every interface."""
+    """Where the dashboard listens: dask's own default is every interface. ConfigError for what is no address."""
+    port = re.search(r":([0-9]+)$", dashboard) if isinstance(dashboard, str) else None
+    if not isinstance(dashboard, bool) and (port is None or int(port[1]) > 65535):
+        raise ConfigError(
+            f'dashboard={dashboard!r} is no address; write True, False, ":8787", or a host and a port of at most 65535'
+        )
     if dashboard is False:  # dask's scheduler serves its health over HTTP in any case
         return f"{LOOPBACK}:0"
     if dashboard is True:

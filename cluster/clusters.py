@@ -13,6 +13,7 @@ from gpuarray.cluster.arguments import (
     LOOPBACK,
     checked_address,
     checked_device,
+    checked_options,
     dashboard_address,
     read_scheduler_file,
     seconds,
@@ -131,7 +132,7 @@ class Cluster:
         import multiprocessing
         import tempfile
 
-        from distributed import Client, LocalCluster
+        from distributed import Client, LocalCluster, Nanny, Worker
 
         from gpuarray.kernels import cache
 
@@ -159,6 +160,7 @@ class Cluster:
         if limits.spill_directory is None:
             limits = with_values(limits, spill_directory=tempfile.gettempdir())
         limits = with_values(limits, cache_directory=str(cache.folder()))
+        checked_options(options, kind, LocalCluster, Nanny, Worker)
         arguments = {
             "n_workers": number,
             "threads_per_worker": threads,

@@ -49,8 +49,16 @@ def add_parsers(commands: Any) -> None:
     worker.set_defaults(run=_worker, passes_on=True)
 
     local = kinds.add_parser("local", allow_abbrev=False, help="a scheduler and workers on this machine, until Ctrl-C")
-    local.add_argument("--workers", type=int, help="how many (default: one for each GPU, or by the processors)")
-    local.add_argument("--threads", type=int, help="tasks at once, of each worker")
+    local.add_argument(
+        "--workers",
+        "--n-workers",
+        "--nworkers",
+        type=int,
+        help="how many (default: one for each GPU, or by the processors)",
+    )
+    local.add_argument(
+        "--threads", "--threads-per-worker", "--nthreads", type=int, help="tasks at once, of each worker"
+    )
     local.add_argument("--scheduler-file", help="a file to write the address to, for clients")
     _dashboard(local)
     local.set_defaults(run=_local)

@@ -89,8 +89,9 @@ class MapBlocks(Node):
     def _called(self, blocks: tuple[Any, ...], keywords: dict[str, Any], index: tuple[int, ...]) -> Any:
         try:
             return self.function(*blocks, **keywords)
-        except ValueError as error:
-            if "read-only" not in str(error):
+        except Exception as error:
+            if not isinstance(error, ValueError) or "read-only" not in str(error):
+                error.add_note(f"in block {index} of {self.label}")
                 raise
             raise BlockFunctionError(
                 f"{self.label} writes to its input in block {index} ({error}), which others may read, you among them; "

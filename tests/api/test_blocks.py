@@ -157,6 +157,7 @@ def test_a_failure_in_one_block_names_it():
     with pytest.raises(KeyError, match="no such thing") as caught:
         x.compute()
     assert any("map_blocks(fails)" in note and "test_blocks.py" in note for note in caught.value.__notes__)
+    assert "in block (2,) of map_blocks(fails)" in caught.value.__notes__
 
 
 @pytest.mark.parametrize(

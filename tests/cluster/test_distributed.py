@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -514,6 +515,10 @@ BAD = {
     "device='gpu'": {"device": "gpu"},
     "host_memory='10 bananas'": {"host_memory": "10 bananas"},
     "device_memory=-1": {"device_memory": -1},
+    "dashboard=5": {"dashboard": 5},
+    "dashboard=':99999999'": {"dashboard": ":99999999"},
+    "did you mean n_workers=?": {"nworkers": 3},
+    "no_such= is no argument": {"no_such": 3},
     "'not an address!'": {"target": "not an address!"},
     "'tcp://127.0.0.1'": {"target": "tcp://127.0.0.1"},
     "target and file": {"target": "127.0.0.1:1", "scheduler_file": "x.json"},
@@ -526,7 +531,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_arguments(name):
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=re.escape(name) if "=" in name else None):
         Cluster(**BAD[name])
     assert active.current() is None
 
