@@ -6,9 +6,11 @@ same bits however many tiles a task is given.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from gpuarray.linalg.blocks import adjoint
 from gpuarray.linalg.threads import share, single
@@ -17,6 +19,11 @@ LEAF = 128
 """Columns of a triangle that are solved for at once."""
 ROWS = 1024
 """Rows of a reflected tile that are updated at once: what a product leaves in between stays in the cache."""
+
+
+def spread(xp: Any, jobs: Sequence[Callable[[], None]], threads: int) -> None:
+    """Do jobs that do not depend on each other: in several threads, unless a device does the work."""
+    share(jobs, threads if xp is np else 1)
 
 
 def subtract_product(xp: Any, x: Any, left: Any, right: Any, scratch: Any) -> None:
@@ -53,7 +60,8 @@ def corner_less(xp: Any, x: Any, *runs: Any, counts: tuple[int, ...], tile: int,
     made, given = xp.array(x, order="C"), iter(runs)
     beside = [in_tiles([next(given) for _ in range(count)], tile) for count in counts]
     at = slices(x.shape[0], tile)
-    share(
+    spread(
+        xp,
         [
             partial(subtract_products, xp, made[at[i], at[j]], [(b[i], b[j]) for b in beside], tile)
             for j in range(len(at))
@@ -78,8 +86,9 @@ def corner_factor(xp: Any, x: Any, *runs: Any, counts: tuple[int, ...], tile: in
             hi = min(at.stop, lo + leaf)
             inverses[: hi - lo, lo:hi] = xp.linalg.inv(corner[lo:hi, lo:hi])
         below = spans[q + 1 :]
-        share([partial(solve_rows, xp, corner[r, at], corner[at, at], inverses[:, at]) for r in below], threads)
-        share(
+        spread(xp, [partial(solve_rows, xp, corner[r, at], corner[at, at], inverses[:, at]) for r in below], threads)
+        spread(
+            xp,
             [
                 partial(subtract_products, xp, corner[r, c], [(corner[r, at], corner[c, at])], tile)
                 for j, c in enumerate(below)
@@ -124,7 +133,7 @@ def rows_less(xp: Any, x: Any, *pieces: Any, counts: tuple[int, ...], tile: int,
         for i, r in enumerate(slices(x.shape[0], tile))
         for j, c in enumerate(slices(x.shape[1], tile))
     ]
-    share(jobs, threads)
+    spread(xp, jobs, threads)
     return made
 
 
@@ -132,7 +141,7 @@ def rows_less(xp: Any, x: Any, *pieces: Any, counts: tuple[int, ...], tile: int,
 def rows_factor(xp: Any, x: Any, corner: Any, *pieces: Any, counts: tuple[int, ...], tile: int, threads: int) -> Any:
     """The rows of a Cholesky factor below the block of the diagonal that is given factored."""
     made = rows_less(xp, x, *pieces, counts=counts, tile=tile, threads=threads)
-    share([partial(solve_tiles, xp, rows, corner, tile) for rows in in_tiles([made], tile)], threads)
+    spread(xp, [partial(solve_tiles, xp, rows, corner, tile) for rows in in_tiles([made], tile)], threads)
     return made
 
 
@@ -178,7 +187,7 @@ def panel_factor(xp: Any, x: Any, tile: int, threads: int) -> Any:
         packed[m : m + w, at] = t
         later = made[at.start :, at.stop :]
         across = slices(later.shape[1], across_of(tile))
-        share([partial(reflect_tile, xp, later[:, c], v, one, adjoint(t)) for c in across], threads)
+        spread(xp, [partial(reflect_tile, xp, later[:, c], v, one, adjoint(t)) for c in across], threads)
     return packed
 
 
@@ -223,7 +232,7 @@ def reflected(xp: Any, *inputs: Any, rows: int, tile: int, inverse: bool, thread
     made = xp.zeros((rows, x.shape[1]), x.dtype)
     made[rows - x.shape[0] :] = x
     across = slices(x.shape[1], across_of(tile))
-    share([partial(reflect_by, xp, made[:, c], factors, tile, inverse) for c in across], threads)
+    spread(xp, [partial(reflect_by, xp, made[:, c], factors, tile, inverse) for c in across], threads)
     return made
 
 
