@@ -42,7 +42,8 @@ class ClusterKept(Mapping[Key, Chunk]):
             record.places.pop(key, None)
         raise ClusterError(f"chunk {key} was lost as often as it was made again; look into the workers' logs")
 
-    on_host = __getitem__
+    def on_host(self, key: Key, part: tuple[slice, ...] | None = None) -> Chunk:
+        return tuple(array[part or ...] for array in self[key])
 
     def chunk(self, number: int) -> Chunk:
         """As a stage that is given to a plan: the executor knows where the chunks are."""

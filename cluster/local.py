@@ -197,11 +197,11 @@ class Kept(Mapping[Key, Chunk]):
         finally:
             self._memory.release(ticket)
 
-    def on_host(self, key: Key) -> Chunk:
-        """A chunk as NumPy arrays, wherever it is; it stays there. Not to be written to."""
+    def on_host(self, key: Key, part: tuple[slice, ...] | None = None) -> Chunk:
+        """A chunk, or a part of it, as NumPy arrays, wherever it is; it stays there. Not to be written to."""
         if key not in self._keys:
             raise KeyError(key)
-        return self._memory.read(self._run, key)
+        return self._memory.read(self._run, key, part)
 
     def hold(self, key: Key, place: Place) -> Hold | None:
         """The chunk where a task computes, if it is there."""

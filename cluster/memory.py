@@ -330,14 +330,14 @@ class MemoryManager(Mover):
         finally:
             self.release(ticket)
 
-    def read(self, run: int, key: Key) -> Chunk:
-        """A chunk as NumPy arrays, moving nothing: for a reader that has reserved room for what it reads."""
+    def read(self, run: int, key: Key, part: tuple[slice, ...] | None = None) -> Chunk:
+        """A chunk, or a part of it, as NumPy arrays, moving nothing: the reader has reserved room for the chunk."""
         with self._lock:
             entry = self._ledger.runs[run].held[key]
             entry.pins += 1
             tier, payload = self._ledger.tiers[entry.level], entry.payload
         try:
-            return tier.get(key, payload)
+            return tier.get(key, payload) if part is None else tier.part(key, payload, part)
         finally:
             with self._lock:
                 entry.pins -= 1

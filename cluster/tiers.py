@@ -41,6 +41,10 @@ class Tier:
         chunk: Chunk = payload
         return chunk
 
+    def part(self, key: Key, payload: Any, index: tuple[slice, ...]) -> Chunk:
+        """A part of every array of a chunk, as NumPy arrays."""
+        return tuple(array[index or ...] for array in self.get(key, payload))
+
     def drop(self, payload: Any) -> None:
         """Free what a payload takes beyond Python's objects."""
 

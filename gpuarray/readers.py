@@ -93,11 +93,11 @@ class KeptReader:
         touched = list(touching(leaf.chunks, region))
         if len(touched) == 1:
             number, inside, _ = touched[0]
-            view: np.ndarray[Any, Any] = self.chunks.on_host((leaf.stage, leaf.output, number))[0][inside or ...]
-            return view
+            part: np.ndarray[Any, Any] = self.chunks.on_host((leaf.stage, leaf.output, number), inside)[0]
+            return part
         out = np.empty(shape_of(region), leaf.dtype)
         for number, inside, at in touched:
-            out[at] = self.chunks.on_host((leaf.stage, leaf.output, number))[0][inside or ...]
+            out[at] = self.chunks.on_host((leaf.stage, leaf.output, number), inside)[0]
         return out
 
     def resident(self, region: Region, memory: Any) -> dict[Key, Any] | None:

@@ -100,5 +100,5 @@ class Kept(dict[Key, Chunk]):
         super().__init__(chunks)
         self.backend = backend
 
-    def on_host(self, key: Key) -> Chunk:
-        return tuple(map(self.backend.to_host, self[key]))
+    def on_host(self, key: Key, part: tuple[slice, ...] | None = None) -> Chunk:
+        return tuple(self.backend.to_host(array)[part or ...] for array in self[key])
