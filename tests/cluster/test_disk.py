@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gpuarray.cluster import segments
 from gpuarray.cluster.disk import PREFIX, DiskTier
 from gpuarray.cluster.owner import OWNER_FILE, sweep
 from gpuarray.kernels.errors import ConfigError, SpillError
@@ -96,7 +97,7 @@ def test_nothing_is_on_disk_before_the_first_file_and_after_the_last(disk, spill
 
 
 def test_only_the_user_may_look_and_names_cannot_be_guessed(disk, spill):
-    files = [disk.put(KEY, (np.zeros(3),)) for _ in range(2)]
+    files = [disk.put(KEY, (np.zeros(segments.SHARED // 8),)) for _ in range(2)]
     assert stat.S_IMODE(folder_of(spill).stat().st_mode) == 0o700
     assert all(stat.S_IMODE(os.stat(file.path).st_mode) == 0o600 for file in files)
     names = {Path(file.path).name for file in files}
@@ -104,61 +105,55 @@ def test_only_the_user_may_look_and_names_cannot_be_guessed(disk, spill):
     assert all(len(name) == 16 and int(name, 16) >= 0 for name in names)
 
 
-def truncate(path):
-    os.truncate(path, os.path.getsize(path) - 1)
-
-
-def extend(path):
-    with open(path, "ab") as file:
-        file.write(b"\0")
+def truncate(file):
+    os.truncate(file.path, file.offset + 863)
 
 
 def flip(at):
-    def damage(path):
-        with open(path, "r+b") as file:
-            file.seek(at, os.SEEK_END if at < 0 else os.SEEK_SET)
-            byte = file.read(1)
-            file.seek(-1, os.SEEK_CUR)
-            file.write(bytes([byte[0] ^ 1]))
+    def damage(file):
+        with open(file.path, "r+b") as stream:
+            stream.seek(file.offset + at)
+            byte = stream.read(1)
+            stream.seek(-1, os.SEEK_CUR)
+            stream.write(bytes([byte[0] ^ 1]))
 
     return damage
 
 
-def replace_by_link(path):
-    os.rename(path, path + "x")
-    os.symlink(path + "x", path)
+def replace_by_link(file):
+    os.rename(file.path, file.path + "x")
+    os.symlink(file.path + "x", file.path)
 
 
-def replace_by_folder(path):
-    os.unlink(path)
-    os.mkdir(path)
+def replace_by_folder(file):
+    os.unlink(file.path)
+    os.mkdir(file.path)
 
 
-def replace_by_other(path):
-    other = next(p for p in Path(path).parent.iterdir() if str(p) != path and p.name != OWNER_FILE)
-    os.unlink(path)
-    os.link(other, path)
+def replace_by_other(file):
+    data = Path(file.path).read_bytes()
+    Path(file.path).write_bytes(data[:4096] + data[8192 : 8192 + 864] + data[4096 + 864 :])
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (truncate, "has 863 bytes instead of 864"),
-        (extend, "has 865 bytes instead of 864"),
-        (lambda path: os.truncate(path, 0), "has 0 bytes instead of 864"),
-        (flip(-1), "is damaged: its checksum does not match"),
+        (truncate, f"has {4096 + 863} bytes instead of at least {4096 + 864}"),
+        (lambda file: os.truncate(file.path, 0), "has 0 bytes instead of"),
+        (flip(863), "is damaged: its checksum does not match"),
         (flip(64), "is damaged: its checksum does not match"),
         (flip(0), "has another header"),
         (flip(30), "has another header"),
-        (os.unlink, "was deleted"),
+        (lambda file: os.unlink(file.path), "was deleted"),
         (replace_by_link, "was replaced by a symbolic link"),
         (replace_by_folder, "is no regular file any more"),
         (replace_by_other, "has another header"),
     ],
 )
 def test_damage_is_found_and_named(disk, damage, message):
-    file, _ = (disk.put(KEY, (np.arange(100.0) + n,)) for n in range(2))
-    damage(file.path)
+    before, file, after = (disk.put(KEY, (np.arange(100.0) + n,)) for n in range(3))
+    assert (before.offset, file.offset, after.offset) == (0, 4096, 8192)
+    damage(file)
     with pytest.raises(SpillError) as caught:
         disk.get(KEY, file)
     text = str(caught.value)
@@ -166,6 +161,10 @@ def test_damage_is_found_and_named(disk, damage, message):
     assert file.path in text
     assert "(3, 0, 7)" in text
     assert "run the computation again" in text
+    # what comes later is not harmed, nor does it hide the damage
+    np.testing.assert_array_equal(disk.get(KEY, disk.put(KEY, (np.arange(50.0),)))[0], np.arange(50.0))
+    with pytest.raises(SpillError, match=message):
+        disk.get(KEY, file)
 
 
 def test_a_folder_that_was_removed_is_named(disk, spill):
@@ -265,6 +264,85 @@ def test_a_full_file_system(tmp_path):
         disk.drop(disk.put(KEY, (np.arange(4000.0),)))
         disk.close()
         assert list(tmp_path.iterdir()) == []
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_small_chunks_share_files_and_use_them_again(disk, spill, monkeypatch):
+    monkeypatch.setattr(segments, "SEGMENT", 64 << 10)
+    files = [disk.put((i,), (np.full(1000, i),)) for i in range(40)]
+    paths = {file.path for file in files}
+    assert len(paths) < 10
+    for file in files[1::2]:
+        disk.drop(file)
+    again = [disk.put((i,), (np.full(1000, -i),)) for i in range(20)]
+    assert {file.path for file in again} <= paths
+    assert len({(file.path, file.offset) for file in again + files[::2]}) == 40
+    for i, file in enumerate(files[::2]):
+        assert (disk.get((i,), file)[0] == 2 * i).all()
+    for i, file in enumerate(again):
+        assert (disk.get((i,), file)[0] == -i).all()
+    with pytest.raises(SpillError, match="has another header"):
+        disk.get((1,), files[1])  # as a process that was forked before may try
+    for file in again + files[::2]:
+        disk.drop(file)
+    assert list(spill.iterdir()) == []
+
+
+def test_what_is_dropped_while_it_is_read_is_read_to_the_end(disk, spill):
+    file = disk.put(KEY, (np.arange(1000),))
+    got = np.empty(1000, int)
+    with disk.reading(KEY, file) as fill:
+        fill(got.view(np.uint8)[:4000].data)
+        disk.drop(file)
+        other = disk.put(KEY, (np.zeros(1000, int),))
+        assert other.offset != file.offset
+        fill(got.view(np.uint8)[4000:].data)
+    np.testing.assert_array_equal(got, np.arange(1000))
+    assert disk.put(KEY, (np.zeros(1000, int),)).offset == file.offset
+    disk.drop(other)
+
+
+def test_much_that_is_free_inside_files_goes_back_to_the_file_system(disk, spill, monkeypatch):
+    monkeypatch.setattr(segments, "SPARE", 100_000)
+    files = [disk.put((i,), (np.full(2000, i),)) for i in range(100)]
+    (path,) = {file.path for file in files}
+    full = os.stat(path).st_blocks
+    for file in files[1:]:
+        disk.drop(file)
+    assert (disk.get(KEY, files[0])[0] == 0).all()
+    if sys.platform == "linux":
+        assert os.stat(path).st_blocks < full // 3
+    again = [disk.put((i,), (np.full(2000, i),)) for i in range(50)]
+    assert {file.path for file in again} == {path}
+    assert all((disk.get(KEY, file)[0] == i).all() for i, file in enumerate(again))
+
+
+def test_purging_frees_what_nobody_knows(disk, spill):
+    known, lost = (disk.put(KEY, (np.full(100, n),)) for n in range(2))
+    (folder_of(spill) / "0123456789abcdef").write_text("half")
+    disk.purge({known})
+    assert (disk.get(KEY, known)[0] == 0).all()
+    assert {p.name for p in folder_of(spill).iterdir()} == {OWNER_FILE, Path(known.path).name}
+    assert disk.put(KEY, (np.zeros(100),)).offset == lost.offset
+    disk.purge(set())
+    assert list(spill.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="needs to mount a file system")
+def test_what_is_free_inside_files_is_there_for_others_when_the_disk_is_full(tmp_path):
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        disk = DiskTier(tmp_path)
+        small = [disk.put(KEY, (np.full(900, n),)) for n in range(20)]
+        for file in small[1::2]:
+            disk.drop(file)
+        large = disk.put(KEY, (np.arange(15_000),))  # as much as was freed, in one piece
+        np.testing.assert_array_equal(disk.get(KEY, large)[0], np.arange(15_000))
+        for n, file in enumerate(small[::2]):
+            assert (disk.get(KEY, file)[0] == 2 * n).all()
+        disk.close()
     finally:
         subprocess.run(["umount", tmp_path], check=True)
 
