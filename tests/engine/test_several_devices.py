@@ -185,6 +185,20 @@ def test_memory_that_runs_out_at_any_allocation_of_one_device(which: int) -> Non
         assert scaled().compute().tobytes() == expected
 
 
+@pytest.mark.parametrize("sees", [None, ()])
+def test_memory_that_runs_out_while_chunks_go_between_devices(sees: Any) -> None:
+    with ga.config.set(device="fake:0,1", device_memory="1 MiB", host_memory="64 MiB", threads=3, chunk_bytes="64 KiB"):
+        engine = executors.current()
+        for device in devices(engine):
+            device.sees = sees
+        expected = products().compute().tobytes()
+        for n in range(60, 220, 40):
+            for device in devices(engine):
+                device.refused = {device.counters.allocations + n}
+            assert products().compute().tobytes() == expected
+            check(engine)
+
+
 def test_a_task_that_fits_no_device_is_refused() -> None:
     with (
         ga.config.set(device="fake:0,1", device_memory="64 KiB", host_memory="16 MiB", spill_directory=None),
