@@ -17,6 +17,7 @@ from gpuarray.manipulation import broadcast_shapes
 
 Core = tuple[str, ...]
 """The names of the axes that a function takes or gives whole."""
+REMEDY = "the function takes these axes whole: cut the other axes into smaller chunks, or shorten these"
 _ARGUMENT = r"\(\s*(?:\w+(?:\s*,\s*\w+)*\s*,?)?\s*\)"
 _LIST = rf"\s*{_ARGUMENT}(?:\s*,\s*{_ARGUMENT})*\s*"
 
@@ -104,7 +105,7 @@ def on_whole_axes(
         lengths = tuple(sizes[n] for n in core)
         cut = (*chunks, *(Lengths.regular(n, n) for n in lengths))
         whole = tuple(range(len(shape), len(cut)))
-        traits = Traits(name, whole=whole, scratch=2.0, cost=100)
+        traits = Traits(name, whole=whole, scratch=2.0, cost=100, remedy=REMEDY)
         nodes = (x.node for x in arrays)
         words = (("call", held), ("number", k), ("core", lengths))
         node: Node = Routine(_called, words, kind, cut, tuple(along), traits, *nodes)

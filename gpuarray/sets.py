@@ -9,6 +9,7 @@ import numpy as np
 from gpuarray.array import NDArray, asarray
 from gpuarray.axes import normalize_axis
 from gpuarray.elementwise import apply
+from gpuarray.errors import MemoryLimitError
 from gpuarray.joining import concatenate
 from gpuarray.manipulation import ravel, reshape
 from gpuarray.numeric import diff
@@ -70,7 +71,12 @@ def unique(
         if axis is not None:
             normalize_axis(axis, x.ndim)
         numpy: Any = np.unique
-        made = numpy(x.compute(), *wanted, axis=axis, equal_nan=equal_nan)
+        try:
+            whole = x.compute()
+        except MemoryLimitError as error:
+            error.add_note("unique with axis= holds the array whole; without it, it sorts externally")
+            raise
+        made = numpy(whole, *wanted, axis=axis, equal_nan=equal_nan)
         return tuple(asarray(m) for m in made) if isinstance(made, tuple) else asarray(made)
     flat = ravel(x)
     if return_index:

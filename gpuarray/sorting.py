@@ -284,9 +284,12 @@ def lexsort(keys: Any, axis: int = -1) -> NDArray:
         nodes = [k.node for k in made]
     n = first.shape[at]
     chunks = (*first.chunks[:at], Lengths.regular(n, n), *first.chunks[at + 1 :])
-    traits = Traits("lexsort", whole=(at,), scratch=2, cost=64)
+    traits = Traits("lexsort", whole=(at,), scratch=2, cost=64, remedy=KEYS)
     node: Node = Routine(_lexsort, (("axis", at),), np.dtype(np.int64), chunks, tuple(along), traits, *nodes)
     return NDArray(node)
+
+
+KEYS = "sorting by several keys holds the axis whole: put the keys into one integer, which argsort sorts externally"
 
 
 def _lexsort(xp: Any, *keys: Any, axis: int) -> Any:
