@@ -241,6 +241,30 @@ def test_random_programs_equal_numpy(cupy: CuPy, first: int, monkeypatch: pytest
                 compare(x.compute(), expected, program.text)
 
 
+@pytest.mark.parametrize("peers", [{0, 1}, set()])
+def test_several_gpus_share_the_tasks(cupy: CuPy, peers: set[int]) -> None:
+    cupy.peers = peers
+    x, found = random((300, 400)), set()
+    for name in ("cuda:0", "cuda:0,1", "cuda:all"):
+        with ga.config.set(device=name, chunk_bytes="64 KiB", device_memory="1 MiB", threads=3):
+            a = ga.asarray(x, chunks=50)
+            found.add((((a - a.mean(axis=0)) @ a.T).compute()).tobytes())
+            kept = (a * 2).persist()
+            there = kept[:60].compute(device=True)
+            np.testing.assert_array_equal(plain(there), x[:60] * 2)
+            assert there.device.id == 0
+            engine = executors.current()
+            for backend in engine.executor.memory.backends:
+                assert 0 < backend._pool.peak <= backend.limit
+    assert len(found) == 1
+    assert (cupy.peer_copies > 0) == bool(peers)
+    with (
+        ga.config.set(device="cuda:0,7"),
+        pytest.raises(ga.errors.DeviceError, match=r'no device "cuda:7".*cuda:0, cuda:1'),
+    ):
+        a.sum().compute()
+
+
 def test_a_worker_takes_the_device_it_is_told(cupy: CuPy) -> None:
     store = Store(Limits(device="cuda:1", device_memory=3 << 20, host_memory=64 << 20), 1 << 30, 2, None)
     assert (store.backend.name, store.backend.number, store.backend.limit) == ("cupy", 1, 3 << 20)
