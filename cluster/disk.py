@@ -11,6 +11,7 @@ import ctypes
 import errno
 import functools
 import io
+import math
 import os
 import secrets
 import shutil
@@ -29,6 +30,7 @@ import numpy as np
 
 from gpuarray.cluster.buffers import as_bytes, like_memory
 from gpuarray.cluster.owner import OWNER_FILE, Owner, sweep
+from gpuarray.cluster.parts import DamageError, before, blocks, check, filled, read_part
 from gpuarray.cluster.segments import Segments, Slot
 from gpuarray.cluster.sizes import format_bytes
 from gpuarray.cluster.task import Chunk, Key
@@ -36,7 +38,6 @@ from gpuarray.cluster.tiers import Tier
 from gpuarray.kernels.errors import ConfigError, SpillError
 
 PREFIX = "gpuarray-spill-"
-_BLOCK = 16 << 20
 _HEADER = struct.Struct("<8s16sQ32x")  # magic, the chunk's own token, bytes: 64 bytes with padding
 _MAGIC = b"gaspill2"
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -56,7 +57,8 @@ class SpillFile:
     layout: tuple[tuple[tuple[int, ...], np.dtype[Any], tuple[int, ...]], ...]
     """Shape, dtype and order of the axes in memory, per array."""
     nbytes: int
-    crc: int
+    crcs: tuple[tuple[int, ...], ...]
+    """The checksum after every block of an array, per array; each goes on from the one before."""
 
     @property
     def path(self) -> str:
@@ -127,6 +129,19 @@ class DiskTier(Tier):
                 fill(as_bytes(array)[0])
         return chunk
 
+    def part(self, key: Key, payload: SpillFile, index: tuple[slice, ...]) -> Chunk:
+        """A part of every array of a chunk: what is read are the blocks between its first and its last byte.
+
+        Raises SpillError as `get`.
+        """
+        with self._in_use(key, payload), _opened(payload) as stream:
+            start = payload.offset + _HEADER.size
+            chunk = []
+            for (shape, dtype, axes), crcs, crc in zip(payload.layout, payload.crcs, before(payload.crcs), strict=True):
+                chunk.append(read_part(stream, start, shape, dtype, axes, (crc, *crcs), index))
+                start += math.prod(shape) * dtype.itemsize
+        return tuple(chunk)
+
     @contextlib.contextmanager
     def reading(self, key: Key, payload: SpillFile) -> Iterator[Callable[[memoryview], None]]:
         """Gives a function that fills memory with the next bytes of a file; all must be read before the block ends.
@@ -136,13 +151,18 @@ class DiskTier(Tier):
         SpillError
             if the file is not what was written. That may be found out at the end of the block.
         """
+        with self._in_use(key, payload), _filling(payload) as fill:
+            yield fill
+
+    @contextlib.contextmanager
+    def _in_use(self, key: Key, payload: SpillFile) -> Iterator[None]:
+        """Around reading a file: it is not given away, and what is wrong with it is said."""
         slot = payload.slot
         with self._lock:
             slot.readers += 1
         try:
-            with _opened(payload) as fill:
-                yield fill
-        except _DamageError as error:
+            yield
+        except DamageError as error:
             raise SpillError(f"the spill file {payload.path} of chunk {key} {error}; {_REMEDY}") from None
         except OSError as error:
             what = {errno.ENOENT: "was deleted", errno.ELOOP: "was replaced by a symbolic link"}
@@ -277,12 +297,9 @@ class DiskTier(Tier):
         )
 
 
-class _DamageError(Exception):
-    """A spill file is not what was written."""
-
-
 def _write(slot: Slot, chunk: Chunk, nbytes: int) -> SpillFile:
     header, crc, layout = _HEADER.pack(_MAGIC, secrets.token_bytes(16), nbytes), 0, []
+    crcs: list[tuple[int, ...]] = []
     fd = os.open(slot.segment.path, _WRITE)
     try:
         if os.fstat(fd).st_size < slot.segment.written:
@@ -292,48 +309,51 @@ def _write(slot: Slot, chunk: Chunk, nbytes: int) -> SpillFile:
         for array in chunk:
             data, axes = as_bytes(array)
             layout.append((array.shape, array.dtype, axes))
-            for block in _blocks(data):
+            found = []
+            for block in blocks(data):
                 crc = zlib.crc32(block, crc)  # while the block is in the processor's cache for the copy
+                found.append(crc)
                 while block:
                     block = block[os.write(fd, block) :]
+            crcs.append(tuple(found))
         slot.segment.written = max(slot.segment.written, slot.offset + _HEADER.size + nbytes)
     finally:
         os.close(fd)
-    return SpillFile(slot, header, tuple(layout), nbytes, crc)
+    return SpillFile(slot, header, tuple(layout), nbytes, tuple(crcs))
 
 
 @contextlib.contextmanager
-def _opened(file: SpillFile) -> Iterator[Callable[[memoryview], None]]:
+def _opened(file: SpillFile) -> Iterator[io.FileIO]:
+    """A file that stands behind the header of a chunk."""
     fd = os.open(file.path, _READ)
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise _DamageError("is no regular file any more")
+            raise DamageError("is no regular file any more")
         end = file.offset + _HEADER.size + file.nbytes
         if status.st_size < end:
-            raise _DamageError(f"has {status.st_size} bytes instead of at least {end}")
+            raise DamageError(f"has {status.st_size} bytes instead of at least {end}")
         with io.FileIO(fd, "rb", closefd=False) as stream:
             stream.seek(file.offset)
             if stream.read(_HEADER.size) != file.header:
-                raise _DamageError("has another header than was written")
-            crc = 0
-
-            def fill(memory: memoryview) -> None:
-                nonlocal crc
-                for block in _blocks(memory):
-                    left = block
-                    while left:
-                        got = stream.readinto(left)
-                        if not got:
-                            raise _DamageError("was truncated")
-                        left = left[got:]
-                    crc = zlib.crc32(block, crc)
-
-            yield fill
-        if crc != file.crc:
-            raise _DamageError("is damaged: its checksum does not match")
+                raise DamageError("has another header than was written")
+            yield stream
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def _filling(file: SpillFile) -> Iterator[Callable[[memoryview], None]]:
+    with _opened(file) as stream:
+        crc = 0
+
+        def fill(memory: memoryview) -> None:
+            nonlocal crc
+            for block in blocks(memory):
+                crc = filled(stream, block, crc)
+
+        yield fill
+    check(crc, next((crcs[-1] for crcs in reversed(file.crcs) if crcs), 0))
 
 
 def _hollow_out(slots: Iterable[Slot]) -> bool:
@@ -361,11 +381,6 @@ def _puncher() -> Callable[[int, int, int, int], int] | None:
         function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
         function.restype = ctypes.c_int
     return function  # type: ignore[no-any-return]
-
-
-def _blocks(data: memoryview) -> Iterator[memoryview]:
-    for start in range(0, len(data), _BLOCK):
-        yield data[start : start + _BLOCK]
 
 
 def _check_directory(directory: str) -> None:

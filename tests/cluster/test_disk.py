@@ -71,7 +71,7 @@ def test_arrays_come_back_as_they_were(disk, array):
 
 
 def test_a_chunk_of_several_arrays_larger_than_a_block(disk, monkeypatch):
-    monkeypatch.setattr("gpuarray.cluster.disk._BLOCK", 1000)
+    monkeypatch.setattr("gpuarray.cluster.parts.BLOCK", 1000)
     chunk = (np.random.default_rng(0).random(1001), np.arange(3, dtype=np.int8), np.zeros(0))
     for got, array in zip(disk.get(KEY, disk.put(KEY, chunk)), chunk, strict=True):
         np.testing.assert_array_equal(got, array)
