@@ -70,7 +70,7 @@ ifdef DRY
 	$(PY) -m benchmarks.gpu --device fake --output build/gpu-dry-run $(GPU_ARGS)
 else
 	@if $(GPU_IS_THERE); then \
-		workers="$$($(PY) -c "import xdist" 2>/dev/null && echo "-n 6 --dist load")"; \
+		workers="$$($(PY) -c "import os, xdist; print('-n', min(12, os.cpu_count()), '--dist load')" 2>/dev/null)"; \
 		timeout $(GPU_TEST_SECONDS) $(PY) -m pytest -m gpu $$workers --maxfail 20 $(GPU_TESTS) $(GPU_PYTEST_ARGS); status=$$?; \
 		if [ $$status -eq 124 ]; then echo "The tests were stopped after $(GPU_TEST_SECONDS) s."; fi; \
 		$(PY) -m benchmarks.gpu --seconds $(GPU_BENCH_SECONDS) $(GPU_ARGS) && exit $$status; \
