@@ -10,6 +10,7 @@ import pytest
 
 import gpuarray as ga
 from gpuarray.array import NDArray
+from gpuarray.cluster import parts
 from gpuarray.graph.node import flatten, unflatten
 from gpuarray.graph.stencil import Scalars, sweep
 from gpuarray.kernels.stencils import slab_visits
@@ -127,7 +128,27 @@ def test_slabs_that_compute_nothing_twice(boundary: str, monkeypatch: pytest.Mon
     assert sum(rows) == 2 * done * n
 
 
-def test_ways_through_slabs(tmp_path: Any) -> None:
+def test_margins_of_spilled_chunks_are_read_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows of each of the chunks around, of a state that is on disk."""
+    read: list[int] = []
+    filled = parts.filled
+
+    def counted(stream: Any, block: memoryview, crc: int) -> int:
+        read.append(len(block))
+        return filled(stream, block, crc)
+
+    n = 1024
+    u = np.random.default_rng(1).random((4 * n, n))
+    with ga.config.set(host_memory="24 MiB", threads=2):
+        kept = (ga.asarray(u, chunks=(n, n)) * 1.0).persist()
+        other = (ga.asarray(u, chunks=(n, n)) * 2.0).persist()  # so that the first is on disk
+        monkeypatch.setattr(parts, "filled", counted)
+        assert np.array_equal(kept[n - 2 : n + 2].compute(), u[n - 2 : n + 2])
+        assert 0 < sum(read) <= 2 * parts.BLOCK
+        assert np.array_equal(other[:1].compute(), 2 * u[:1])
+
+
+def test_ways_through_slabs() -> None:
     """Points that take long are computed once, where little memory makes slabs thin."""
 
     def ways(operations: int) -> set[int]:
