@@ -200,6 +200,10 @@ def arange(
     check_device(device)
     if stop is None:
         start, stop = 0, start
+    if any(
+        np.dtype(d).kind in "mM" for d in (dtype, *(np.asarray(v).dtype for v in (start, stop, step))) if d is not None
+    ):
+        return _dates(start, stop, step, dtype, chunks)
     given = [np.asarray(v).dtype for v in (start, stop, step)]
     if _integers(start, stop, step):
         start, stop, step = int(start), int(stop), int(step)  # which do not wrap around
@@ -227,6 +231,28 @@ def arange(
     count: Node = Map("cast", work, Index((n,), 0, (1,), cut))
     values = apply("add", NDArray(Map("multiply", work, count, Const.of(delta, work))), NDArray(Const.of(first, work)))
     return NDArray(cast(values.node, kind))
+
+
+def _dates(start: Any, stop: Any, step: Any, dtype: Any, chunks: Chunks) -> NDArray:
+    """`arange` of dates or of spans of time: integers in a unit that all three can be told in."""
+    given = [np.asarray(v, dtype if isinstance(v, str) else None) for v in (start, stop)]
+    named = [g.dtype for g in given if g.dtype.kind in "mM"]
+    if dtype is not None and np.datetime_data(dtype)[0] != "generic":
+        kind = np.dtype(dtype)
+    else:
+        kind = np.result_type(*named, *([np.asarray(step).dtype] if np.asarray(step).dtype.kind == "m" else []))
+    if kind.kind == "M" and len(named) == 1 and given[1].dtype.kind != "M":  # NumPy's: so many steps on
+        given[1] = given[0] + given[1]
+    unit = np.dtype(f"m8[{'{1}{0}'.format(*np.datetime_data(kind))}]")
+    first, last = (int(g.astype(kind).astype(np.int64)) for g in given)
+    by = int(np.asarray(step).astype(unit).astype(np.int64))
+    if not by:
+        raise ZeroDivisionError("arange with step=0 never ends; give a step that is not zero")
+    if np.iinfo(np.int64).min in (first, last, by):
+        raise ValueError(f"arange({start}, {stop}, {step}) has no finite length: one of them is NaT")
+    n = max(0, -(-(last - first) // by))
+    node: Node = Index((n,), first, (by,), normalize_chunks(chunks, (n,), kind))
+    return NDArray(cast(node, kind))
 
 
 def _integers(*values: Any) -> bool:

@@ -217,3 +217,33 @@ def test_huge_arrays_are_descriptions():
 def test_errors(call, error, words):
     with warnings.catch_warnings(), pytest.raises(error, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("2020-01-01", "2020-03-01", 1, "M8[D]"),
+        ("2020-01", "2020-03", 1, "M8[D]"),
+        ("2020-01", "2020-12", 3, "M8"),
+        (np.datetime64("2020-01-01"), np.datetime64("2020-02-01")),
+        (np.datetime64("2020-01-01"), np.datetime64("2020-01-03"), np.timedelta64(6, "h")),
+        (np.datetime64("2020-02-01"), np.datetime64("2020-01-01"), -3),
+        (np.datetime64("2020-02-01"), np.datetime64("2020-01-01")),
+        (np.datetime64("2020-02-01"), 5),
+        (np.timedelta64(7, "D"),),
+        (np.timedelta64(1, "h"), np.timedelta64(3, "D"), np.timedelta64(7, "h")),
+    ],
+)
+def test_dates(args):
+    expected = np.arange(*args)
+    made = ga.arange(*args, chunks=4)
+    assert (made.shape, made.dtype) == (expected.shape, expected.dtype)
+    np.testing.assert_array_equal(made.compute(), expected)
+
+
+def test_dates_that_are_none():
+    day = np.datetime64("2020-01-01")
+    with pytest.raises(ZeroDivisionError, match="step=0"):
+        ga.arange(day, day + 1, 0)
+    with pytest.raises(ValueError, match="NaT"):
+        ga.arange(day, np.datetime64("NaT"))
