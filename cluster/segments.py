@@ -66,8 +66,8 @@ class Segments:
     >>> two = segments.take(3000)
     >>> two.segment is one.segment, two.offset
     (True, 8192)
-    >>> segments.release(one), segments.take(8000) is one
-    (None, True)
+    >>> segments.release(one), segments.take(8000).offset
+    (None, 0)
     """
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class Segments:
             segment = next(iter(self._free[length]))
             slot = segment.free[length][-1]  # the one freed last: its pages are in the system's cache
             self._withdraw(slot)
-            return self._use(slot)
+            return self._use(Slot(segment, slot.offset, length))  # who still has the old one cannot harm it
         if self._open is None or self._open.end >= SEGMENT:
             return None
         return self._append(self._open, length)
@@ -153,7 +153,6 @@ class Segments:
         return self._use(slot)
 
     def _use(self, slot: Slot) -> Slot:
-        slot.hollow = slot.gone = False
         slot.segment.used.add(slot)
         self.used += slot.length
         return slot

@@ -284,6 +284,8 @@ def test_small_chunks_share_files_and_use_them_again(disk, spill, monkeypatch):
         assert (disk.get((i,), file)[0] == -i).all()
     with pytest.raises(SpillError, match="has another header"):
         disk.get((1,), files[1])  # as a process that was forked before may try
+    disk.drop(files[1])  # a second time: it is nobody's any more
+    assert (disk.get((0,), again[-1])[0] == -19).all()
     for file in again + files[::2]:
         disk.drop(file)
     assert list(spill.iterdir()) == []
