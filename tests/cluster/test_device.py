@@ -351,7 +351,7 @@ def test_spill_files_are_read_into_pinned_memory(spill, host, monkeypatch):
     del chunk
     entry = next(e for e in memory._ledger.runs[run].held.values() if e.level == 2)
     with open(entry.file.path, "r+b") as file:
-        file.seek(5000)
+        file.seek(entry.file.offset + 5000)
         file.write(b"damage")
     with pytest.raises(SpillError, match=r"is damaged: its checksum does not match"):
         memory.fetch(run, entry.key)
