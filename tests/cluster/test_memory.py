@@ -250,21 +250,22 @@ def test_spare_files_give_way_on_a_full_disk(host, spill, monkeypatch):
     memory, run = held_memory(host, 8 * 20, spill, [10, 10, 10])  # one is on disk
     for n in range(3):
         memory.fetch(run, (0, 0, n))  # now those in memory may have files as well
-    files = []
+    refused, written = [], []
     write = disk_module._write
 
-    def quota(path, chunk, nbytes):
-        from pathlib import Path
-
-        if len(list(Path(path).parent.iterdir())) > 3:  # the owner's record and two files
+    def quota(slot, chunk, nbytes):
+        if any(entry.file is not None for entry in memory._ledger.at[0]):  # of chunks that are in memory as well
+            refused.append(slot)
             raise OSError(errno.ENOSPC, "full")
-        files.append(path)
-        return write(path, chunk, nbytes)
+        written.append(slot)
+        return write(slot, chunk, nbytes)
 
     monkeypatch.setattr(disk_module, "_write", quota)
     for _ in range(3):
         for n in range(3):
             np.testing.assert_array_equal(memory.fetch(run, (0, 0, n))[0], chunk_of(n, 10))
+    assert refused
+    assert written
     memory.close_run(run)
 
 
