@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -259,17 +259,42 @@ def _integers(*values: Any) -> bool:
     return all(isinstance(v, (int, np.integer)) for v in values)
 
 
+@overload
 def linspace(
     start: Any,
     stop: Any,
     num: int = 50,
     endpoint: bool = True,
+    retstep: Literal[False] = False,
     dtype: Any = None,
     *,
     chunks: Chunks = "auto",
     device: Any = None,
-) -> NDArray:
-    """`num` evenly spaced values from `start` to `stop`.
+) -> NDArray: ...
+@overload
+def linspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    *,
+    retstep: Literal[True],
+    dtype: Any = None,
+    chunks: Chunks = "auto",
+    device: Any = None,
+) -> tuple[NDArray, Any]: ...
+def linspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    *,
+    chunks: Chunks = "auto",
+    device: Any = None,
+) -> Any:
+    """`num` evenly spaced values from `start` to `stop`; with `retstep`, and their distance.
 
     >>> import gpuarray as ga
     >>> ga.linspace(0, 1, 5).compute()
@@ -303,11 +328,10 @@ def linspace(
         values = apply("add", apply("multiply", count, delta), first)
     if endpoint and num > 1:  # the last value is exactly `stop`
         values = apply("where", apply("equal", NDArray(index), num - 1), last, values)
-    if dtype is None:
-        return values
-    if np.dtype(dtype).kind in "iu":
-        values = apply("floor", values)
-    return NDArray(cast(values.node, np.dtype(dtype)))
+    if dtype is not None:
+        values = apply("floor", values) if np.dtype(dtype).kind in "iu" else values
+        values = NDArray(cast(values.node, np.dtype(dtype)))
+    return (values, step) if retstep else values
 
 
 def logspace(

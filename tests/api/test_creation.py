@@ -247,3 +247,13 @@ def test_dates_that_are_none():
         ga.arange(day, day + 1, 0)
     with pytest.raises(ValueError, match="NaT"):
         ga.arange(day, np.datetime64("NaT"))
+
+
+@pytest.mark.parametrize(
+    "args", [(0, 2 * np.pi, 5, False), (3, 3, 4), (0, 1, 1), (0, 1, 0), (1, 9, 5, True), (0, 1j, 3)]
+)
+def test_the_distance_of_points(args):
+    with np.errstate(all="ignore"):
+        (made, step), (expected, distance) = ga.linspace(*args, retstep=True), np.linspace(*args, retstep=True)
+    np.testing.assert_array_equal(made.compute(), expected)
+    np.testing.assert_equal(step, distance)

@@ -17,6 +17,8 @@ def test_functions() -> None:
     assert_type(ga.sin(x), ga.NDArray)
     assert_type(ga.add(x, 1, out=x, where=x > 2), ga.NDArray)
     assert_type(ga.add.reduce(x, axis=1), ga.NDArray)
+    assert_type(ga.linspace(0, 1, 5), ga.NDArray)
+    assert_type(ga.linspace(0, 1, 5, retstep=True), tuple[ga.NDArray, Any])
     assert_type(ga.maximum.accumulate(x), ga.NDArray)
     assert_type(ga.concatenate([x, x], axis=1), ga.NDArray)
     assert_type(ga.matmul(x, x.T), ga.NDArray)
