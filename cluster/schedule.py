@@ -360,7 +360,8 @@ class Schedule:
         return None
 
     def _steal(self, idle: bool) -> Job | None:
-        """A job that waits for a busier worker, and that little has to be moved for, unless the worker is idle."""
+        """A job that waits for a busier worker, and that little has to be moved for: for an `idle` worker little beside
+        what is done with it."""
         queue = max(self._queues.values(), key=len)
         if len(queue) < BACKLOG:
             return None
@@ -368,12 +369,20 @@ class Schedule:
             job = queue[k][2]
             if job.missing or job.worker is not None:
                 continue
-            if not idle and len(queue) < FAR_BEHIND and any(home.sizes.get(key, 0) for home, key in job.refs):
+            if len(queue) < FAR_BEHIND and not self._movable(job, idle):
                 continue
             del queue[k]
             heapq.heapify(queue)
             return job
         return None
+
+    def _movable(self, job: Job, idle: bool) -> bool:
+        if not any(home.sizes.get(key, 0) for home, key in job.refs):
+            return True
+        if not idle:
+            return False
+        moved = sum(self._shares(job, job.record.portable.parts(job.task)).values())
+        return moved * SIGNIFICANT <= job.task.load_nbytes + job.task.work_nbytes
 
     def _drop(self, worker: str, record: Record, key: Key) -> None:
         if worker in self._queues:

@@ -235,7 +235,8 @@ def resident_peak() -> int:
 
 def standardised(ga: Any, case: Case, name: str) -> float:
     x = ga.from_zarr(case.folder / "x.zarr")
-    ((x - x.mean()) / x.std()).to_zarr(case.folder / name, overwrite=True)
+    # in chunks as large as dask's are
+    ((x - x.mean()) / x.std()).to_zarr(case.folder / name, chunks=case.size.chunk, overwrite=True)
     return float(ga.from_zarr(case.folder / name)[::100].sum().compute())
 
 
