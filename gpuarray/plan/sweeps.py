@@ -35,6 +35,8 @@ OPERATION = 0.07e-9
 """Seconds of a scalar operation in a compiled sweep, about; only ratios matter."""
 IN_MEMORY, ON_DISK = 0.3e-9, 4e-9
 """Seconds in which a byte of the state is handed from one visit to the next: gathered, and stored once more."""
+TASK = 4e-3
+"""Seconds that a task takes besides, in Python, one thread at a time: its tiles, and handing it out."""
 CARRIED = 0.4e-9
 """Seconds in which a byte of a row of some step is carried from one slab to the next."""
 LONGEST = 2**30
@@ -296,7 +298,7 @@ def seconds(node: Sweep, budget: Budget, steps: int, out: Region, again: float, 
     """
     busy = tasks / (-(-tasks // budget.threads) * budget.threads)
     state = state_nbytes(node)
-    spent = again / busy * computing(node) / budget.threads
+    spent = again / busy * computing(node) / budget.threads + tasks * TASK / steps
     if steps < node.steps:
         spent += state * IN_MEMORY / steps
     if between < node.steps and not fits(node, budget):
