@@ -92,6 +92,7 @@ class MemoryManager(Mover):
         """How many devices tasks compute on; the processor is one."""
         self._numbers = itertools.count(1)
         self._waiting = 0
+        self._reading = 0
         self._orphans: deque[int] = deque()
         _MANAGERS.add(self)
 
@@ -335,12 +336,16 @@ class MemoryManager(Mover):
         with self._lock:
             entry = self._ledger.runs[run].held[key]
             entry.pins += 1
+            self._reading += 1
             tier, payload = self._ledger.tiers[entry.level], entry.payload
         try:
             return tier.get(key, payload) if part is None else tier.part(key, payload, part)
         finally:
             with self._lock:
                 entry.pins -= 1
+                self._reading -= 1
+                if self._waiting:
+                    self._changed.notify_all()
 
     def drop(self, run: int, key: Key) -> None:
         """Forget a chunk and free its bytes wherever they are."""
@@ -390,7 +395,7 @@ class MemoryManager(Mover):
     def _wait(self, needs: dict[int, int], spill_error: SpillError | None) -> None:
         """Wait until something is released, or raise if nobody is left who could."""
         others = sum(run.open for run in self._ledger.runs.values()) - 1
-        if not self._ledger.working() and self._waiting >= others:
+        if not self._ledger.working() and not self._reading and self._waiting >= others:
             raise self._ledger.no_room(needs, spill_error)
         self._waiting += 1
         try:
@@ -407,7 +412,7 @@ class MemoryManager(Mover):
     def _after_fork(self) -> None:
         """In a child: the threads of the parent are not here."""
         self._renew_lock()
-        self._waiting = 0
+        self._waiting = self._reading = 0
         self._ledger.inherit()
 
 

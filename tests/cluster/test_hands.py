@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -189,6 +192,34 @@ def test_a_chunk_for_which_there_is_no_room_now(store):
     assert store.put("run", (0, 0, 0), chunk, wait=False)
     assert store.put("run", (0, 0, 0), chunk, wait=False), "it is there"
     assert held(store) == chunk[0].nbytes
+
+
+def test_a_chunk_that_another_worker_reads_makes_room_when_it_is_read(store, monkeypatch):
+    chunk = (np.zeros(store.host_limit // 16),)  # half of what there is
+    assert store.put("run", (0, 0, 0), chunk, wait=False)
+    reading, go_on = threading.Event(), threading.Event()
+    tier = store.memory._ledger.tiers[0]
+    get = type(tier).get
+
+    def slow(self, key, payload):
+        reading.set()
+        assert go_on.wait(20)
+        return get(self, key, payload)
+
+    with ThreadPoolExecutor(2) as threads:
+        with monkeypatch.context() as patch:
+            patch.setattr(type(tier), "get", slow)
+            part = threads.submit(store.part, "run", (0, 0, 0), None)
+            assert reading.wait(20)
+        ticket = threads.submit(store.memory.admit, store._number, (), work=store.host_limit - 1000)
+        deadline = time.monotonic() + 20
+        while not store.memory._waiting:
+            assert not ticket.done(), "there will be room in a moment"
+            assert time.monotonic() < deadline
+        go_on.set()
+        assert part.result(20)[0].nbytes == chunk[0].nbytes
+        store.memory.release(ticket.result(20))
+    assert held(store) == 0
 
 
 def test_what_comes_for_a_closed_run_goes_at_once(store):
