@@ -380,7 +380,7 @@ def _puncher() -> Callable[[int, int, int, int], int] | None:
     if function is not None:
         function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
         function.restype = ctypes.c_int
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _check_directory(directory: str) -> None:
