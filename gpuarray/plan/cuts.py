@@ -52,7 +52,7 @@ def in_shares(lengths: Lengths, threads: int, most: int) -> Lengths:
 
     Guided self-scheduling: Polychronopoulos and Kuck, IEEE Transactions on Computers C-36 (1987).
 
-    >>> in_shares(Lengths.regular(16, 1), 2, 100).edges()
+    >>> list(in_shares(Lengths.regular(16, 1), 2, 100).edges())
     [0, 4, 7, 10, 12, 13, 14, 15, 16]
     """
     at, total = [0], len(lengths)

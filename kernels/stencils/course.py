@@ -25,8 +25,8 @@ class Course:
     >>> course = Course(n=10, rows=4, back=1, ahead=1, periodic=False, levels=2)
     >>> [[course.window(level, slab) for slab in range(course.slabs)] for level in (0, 2)]
     [[range(0, 4), range(4, 8), range(8, 10)], [range(0, 2), range(2, 6), range(6, 10)]]
-    >>> course.carried(1, 1, 2)
-    range(1, 3)
+    >>> course.carried(level=1, slab=2, steps=2)
+    range(3, 7)
     """
 
     n: int
