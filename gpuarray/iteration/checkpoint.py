@@ -48,6 +48,10 @@ class Checkpoint:
         """What to go on with, from which step and state: the plan, 0 and its own state where nothing was kept."""
         try:
             text = (self.folder / NAME).read_text()
+        except NotADirectoryError:
+            raise self.plan.stencil.error(
+                f"checkpoint={str(self.folder)!r} is a file, or in one; name a folder"
+            ) from None
         except FileNotFoundError:
             if self.folder.is_dir() and any(not p.name.startswith("step-") for p in self.folder.iterdir()):
                 raise self.plan.stencil.error(

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gpuarray.array import NDArray
 from gpuarray.graph.leaves import Source
 from gpuarray.iteration.checkpoint import Checkpoint
@@ -73,6 +75,9 @@ def iterate(
         raise TypeError(
             f"iterate takes a stencil first, got {type(stencil).__name__}; write @gpuarray.stencil above the function"
         )
+    for name, function in (("until", until), ("callback", callback)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{name}={function!r} must be a function of the state, {name}(*state)")
     most = number_of_steps(stencil, steps, until)
     plan = Steps.of(stencil, state, boundary, coefficients, most, positive(stencil, "steps_per_visit", steps_per_visit))
     looks = positive(stencil, "check_every", check_every)
@@ -104,7 +109,9 @@ def number_of_steps(stencil: Stencil, steps: Any, until: Any) -> int:
         count = operator.index(steps)
     except TypeError:
         raise stencil.error(f"steps={steps!r} must be a whole number") from None
-    if count < 0 or isinstance(steps, bool):
+    if isinstance(steps, bool):
+        raise stencil.error(f"steps={steps!r} must be a whole number")
+    if count < 0:
         raise stencil.error(f"steps={steps!r} must be 0 or more")
     return count
 
@@ -161,7 +168,7 @@ def march(
         else:
             state = persisted(plan.advance(state, step, end))
         step = end
-        done = checking and until is not None and bool(until(*state, *before))
+        done = checking and until is not None and is_true(plan.stencil, until(*state, *before))
         last = step if done else most
         if kept is not None and Pauses.due(pauses.save, step, last):
             kept.save(step, state, plan.compiled)
@@ -170,6 +177,16 @@ def march(
         if done:
             break
     return state
+
+
+def is_true(stencil: Stencil, condition: Any) -> bool:
+    """What `until` has returned, worked out."""
+    if np.shape(condition) not in ((), (1,)):
+        raise stencil.error(
+            f"until= returned an array of shape {np.shape(condition)}, which is neither true nor false as a whole; "
+            "return a condition on all of it, such as (abs(u - before) < 1e-6).all()"
+        )
+    return bool(condition)
 
 
 def persisted(state: State) -> State:

@@ -21,12 +21,12 @@ from gpuarray.optimize.reductions import merge, split
 from gpuarray.reductions import sum as total
 
 PIECE = 2048
-"""About how far a product goes along the contracted axis at once: enough for BLAS, little for a task's memory."""
+"""How far a product goes along the contracted axis at once: enough for BLAS, little for a task's memory."""
 
 
 def pieces(lengths: Lengths) -> Lengths:
-    """How the contracted axis is gone through: its chunks, put together or split to 1024 to 4096 elements."""
-    if lengths.largest > 2 * PIECE:
+    """How the contracted axis is gone through: its chunks, put together or split to 1024 to 2048 elements."""
+    if lengths.largest > PIECE:
         return split(lengths, math.ceil(lengths.largest / math.ceil(lengths.largest / PIECE)))
     if lengths.largest < PIECE // 2 and len(lengths) > 1:
         return merge(lengths, max(1, PIECE // max(1, lengths.largest)))

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -317,3 +318,18 @@ class TestBadInput:
     def test_not_a_stencil(self) -> None:
         with pytest.raises(TypeError, match=r"@gpuarray\.stencil"):
             ga.iterate(lambda u: u, plate(), steps=3)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"steps": True}, ga.errors.StencilError, "steps=True must be a whole number"),
+        ({"until": "never"}, TypeError, "until='never' must be a function of the state"),
+        ({"steps": 2, "callback": 3}, TypeError, "callback=3 must be a function of the state"),
+        ({"steps": 2, "until": lambda u: u > 0, "check_every": 1}, ga.errors.StencilError, r"return a condition"),
+        ({"steps": 2, "checkpoint": __file__}, ga.errors.StencilError, "is a file, or in one; name a folder"),
+    ],
+)  # fmt: skip
+def test_arguments_that_are_something_else(given: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        ga.iterate(heat, plate(), k=0.1, **given)
