@@ -292,10 +292,18 @@ def make_stages(
     """One stage for results that share a pass over their data; one for each if together they need too much memory."""
     try:
         return [make_stage(nodes, asked, stored, read_later, budget, policy)]
-    except MemoryLimitError:
+    except MemoryLimitError as error:
         if len(nodes) == 1 or any(isinstance(n, Carried) for n in nodes):
+            explain_units(error, nodes, asked)
             raise
     return [make_stage((n,), asked, stored, read_later, budget, policy) for n in nodes]
+
+
+def explain_units(error: MemoryLimitError, nodes: tuple[Node, ...], asked: Mapping[Node, list[Any]]) -> None:
+    """Note on a refusal what else its tasks cannot be cut below."""
+    for sink in (sink for node in nodes for sink in asked.get(node, ()) if sink is not None and sink.units is not None):
+        lengths = tuple(along.largest for along in sink.units)
+        error.add_note(f"A task writes whole chunks of the file, {lengths} elements; to_zarr(chunks=) cuts it smaller.")
 
 
 def make_stage(

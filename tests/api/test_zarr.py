@@ -759,3 +759,13 @@ def test_an_array_is_no_store(tmp_path: Path) -> None:
     array = zarr.create_array(tmp_path / "x", shape=(3,), dtype="f8")
     with pytest.raises(StorageError, match=r"is an array already; gpuarray.store"):
         ga.ones(3).to_zarr(array, overwrite=True)
+
+
+def test_a_refusal_says_what_the_chunks_of_the_file_have_to_do_with_it(tmp_path: Path) -> None:
+    x = ga.sort(ga.random.default_rng(0).random((4000, 400), chunks=(400, 400)), axis=0)
+    with ga.config.set(host_memory="8 MiB"):
+        with pytest.raises(ga.errors.MemoryLimitError) as caught:
+            x.to_zarr(tmp_path / "whole.zarr")
+        assert "whole chunks of the file, (400, 400) elements; to_zarr(chunks=)" in caught.value.__notes__[0]
+        x.to_zarr(tmp_path / "x.zarr", chunks=(1000, 20))
+    assert (ga.from_zarr(tmp_path / "x.zarr") == x).all()
