@@ -763,7 +763,7 @@ def test_an_array_is_no_store(tmp_path: Path) -> None:
 
 def test_a_refusal_says_what_the_chunks_of_the_file_have_to_do_with_it(tmp_path: Path) -> None:
     x = ga.sort(ga.random.default_rng(0).random((4000, 400), chunks=(400, 400)), axis=0)
-    with ga.config.set(host_memory="8 MiB"):
+    with ga.config.set(host_memory="16 MiB"):
         with pytest.raises(ga.errors.MemoryLimitError) as caught:
             x.to_zarr(tmp_path / "whole.zarr")
         assert "whole chunks of the file, (400, 400) elements; to_zarr(chunks=)" in caught.value.__notes__[0]
