@@ -19,7 +19,8 @@ from gpuarray.cluster.events import (
 from gpuarray.cluster.sizes import format_bytes
 
 _INTERVAL = 0.1
-
+_TICK = 1.0
+"""Seconds after which the bar is drawn again though nothing has happened: the time goes on."""
 
 Setting = bool | Literal["auto"]
 
@@ -74,6 +75,17 @@ class ProgressBar:
         self._done, self._total = 0, sum(stage.tasks for stage in event.stages)
         self._labels = {stage.number: stage.label for stage in event.stages}
         self._label = self._memory = ""
+        self._ended = threading.Event()
+        threading.Thread(target=self._tick, args=(self._ended,), name="gpuarray-progress", daemon=True).start()
+
+    def _tick(self, ended: threading.Event) -> None:
+        """Draw the bar while a task takes long, the first one above all: nobody would know that anything happens."""
+        wait = self._delay
+        while not ended.wait(wait):
+            with self._lock:
+                if not ended.is_set():
+                    self._refresh()
+            wait = _TICK
 
     def __call__(self, event: Event) -> None:
         if self._run is None:
@@ -122,4 +134,5 @@ class ProgressBar:
             self._draw()
             self._bar.close()
             self._bar = None
+        self._ended.set()
         self._run = None

@@ -71,6 +71,21 @@ def test_the_bar_shows_tasks_label_and_memory(host, monkeypatch):
     assert "of 8 MiB" in text
 
 
+def test_the_bar_appears_before_the_first_task_is_done(host, monkeypatch):
+    screen, end = Terminal(), time.monotonic() + 60
+    monkeypatch.setattr(sys, "stderr", screen)
+
+    def looks(*_):
+        while "0/1 " not in screen.getvalue():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        return Result()
+
+    LocalExecutor(host, threads=1).run(
+        ListPlan([task((0, 0), load=1, work=1, function=looks)]), [ProgressBar(delay=0.05)]
+    )
+
+
 def test_a_short_run_shows_nothing_and_does_not_import_tqdm(host, monkeypatch):
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
