@@ -56,6 +56,7 @@ class Stages:
         self.kept: tuple[Key, ...] = ()
         self.given: Mapping[int, Given] = {}
         self.reserved_nbytes = 0
+        self.waits = True
 
     def tasks(self) -> Iterator[Task]:
         return iter(())

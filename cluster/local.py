@@ -41,7 +41,8 @@ class LocalExecutor:
     """Runs plans in threads of this process within limits of memory. The default executor.
 
     A task is admitted when its inputs exist and everything it needs is reserved, in the order of the plan. Twice as
-    many tasks are under way as may compute at once, so that reading, spilling and writing overlap with computing.
+    many tasks are under way as may compute at once where they wait for files or spilled chunks, so that reading,
+    spilling and writing overlap with computing.
     A plan of one task, or of a few small ones, runs in the caller's thread. So does a plan that is run from inside
     a task; it may exceed the limits, for its surroundings cannot release anything before it ends.
 
@@ -130,7 +131,8 @@ class LocalExecutor:
         running = Running(self.backend, memory, plan, number, outer)
         if plan.reserved_nbytes:
             memory.reserve(number, plan.reserved_nbytes, overdraw=outer is not None)
-        workers = 2 * self.threads
+        # one more thread for each would only make the system move them about where there is nothing to wait for
+        workers = 2 * self.threads if plan.waits else self.threads
         # without a disk, a chunk made too early could take the room that the order of the plan has for another
         overtake = 0 if memory.limited and not memory.spills else 2 * workers
         depth = _HORIZON if memory.limited else max(_FEW + 1, 2 * workers)

@@ -58,6 +58,8 @@ class PortableList:
 class ListPlan:
     """A plan made of a list, or of a function that gives an iterator, of tasks."""
 
+    waits = True
+
     def __init__(
         self,
         tasks: Iterable[Task] | Callable[[], Iterator[Task]],

@@ -10,8 +10,8 @@ from typing import Any
 
 from gpuarray.cluster.sizes import format_bytes
 from gpuarray.cluster.task import Given, Key, StageInfo, Task
-from gpuarray.graph.grid import Chunks, count, region_at
-from gpuarray.graph.leaves import Stored
+from gpuarray.graph.grid import Chunks, count, region_at, whole
+from gpuarray.graph.leaves import Source, Stored
 from gpuarray.graph.node import Node, rewrite, toposort
 from gpuarray.graph.reduce import Merge
 from gpuarray.graph.slabs import OWN, Advanced, Carried
@@ -61,6 +61,8 @@ class Stage:
     """Its tasks compute in the memory of a device."""
     chained: bool = False
     """Its tasks read results of others of them."""
+    files: bool = False
+    """They read files, or what was spilled."""
     _made: dict[int, Task] = field(default_factory=dict, repr=False)
     """Tasks that were made to count what they read and are not handed out yet."""
 
@@ -122,6 +124,14 @@ class RunPlan:
     @property
     def stages(self) -> tuple[StageInfo, ...]:
         return tuple(s.info() for s in self.program)
+
+    @property
+    def waits(self) -> bool:
+        """Whether tasks wait for anything but the processor: for files, a device, or chunks that may be spilled."""
+        sinks = [o.sink for s in self.program for o in s.outputs]
+        files = any(s.files for s in self.program) or any(s is not None and not s.in_memory for s in sinks)
+        kept = sum(o.node.nbytes(whole(o.node.shape)) for s in self.program for o in s.outputs if o.sink is None)
+        return files or self.budget.device or kept > self.budget.soft
 
     def tasks(self) -> Iterator[Task]:
         """The tasks that results need, each after those it reads from and as late as possible.
@@ -352,7 +362,8 @@ def make_stage(
     depends = tuple(dict.fromkeys(n.stage for n in leaves if isinstance(n, Stored) and n.stage != number))
     origin = next((n.origin for n in nodes if getattr(n, "origin", "")), "")
     label = " and ".join(dict.fromkeys(n.label for n in fused))
-    return Stage(number, tuple(outputs), grid, depends, label, origin, budget.device, chained)
+    files = any(isinstance(n, Source) and not n.reader.in_memory for n in leaves)
+    return Stage(number, tuple(outputs), grid, depends, label, origin, budget.device, chained, files)
 
 
 def own_results(nodes: tuple[Node, ...], number: int) -> tuple[tuple[Node, ...], bool]:

@@ -159,6 +159,24 @@ class TestTasks:
         monkeypatch.setattr(tiling, "LONG", 2**62)
         assert longest() > 2**29
 
+    def test_a_plan_says_whether_tasks_wait(self) -> None:
+        """For files, or for what may be spilled: more threads than processors are worth it only then."""
+
+        class Memory(Nowhere):
+            in_memory = True
+
+        def waits(y: ga.NDArray, sink: Any, limit: int = 2**30) -> bool:
+            return build([y.node], [sink], limit, 2, policy("never")).waits
+
+        x = ga.ones((2000, 2000), chunks=500)
+        on_disk, _ = on_file(np.ones((100, 100)), (50, 50))
+        assert not waits((x * 2).sum(), Memory())
+        assert not waits((x - x.mean()).var(axis=0), Memory())
+        assert waits(on_disk.sum(), Memory())
+        assert waits(x + 1, Nowhere())
+        assert not waits(x + 1, None)
+        assert waits(x + 1, None, 64 * MIB)
+
     def test_tasks_are_enumerated_lazily(self) -> None:
         plan = plan_of(ga.ones((10**6, 10**6), chunks=(1000, 1000)) + 1)
         tasks = plan.tasks()
