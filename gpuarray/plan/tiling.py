@@ -153,6 +153,7 @@ class Tiling:
         demanded = [*units, *(partial_units(n) for n in nodes if isinstance(n, Partial))]
         self.units = [common(along) for along in zip(*demanded, strict=True)] if demanded else None
         self.memo: dict[Chunks, Needs] = {}
+        self.sizes: dict[Chunks, int] = {}
         order = toposort(*nodes)
         self.files = any(isinstance(n, Source) and not n.reader.in_memory for n in order)
         sweeps = [n for n in order if isinstance(n, Sweep)]
@@ -201,6 +202,11 @@ class Tiling:
     def size(self, grid: Chunks) -> int:
         """Elements that the largest task goes through: of its result, of what it reduces on the way to it, or of the
         chunks of files that it reads; or what finding its chunks of earlier results takes."""
+        if grid not in self.sizes:
+            self.sizes[grid] = self._size(grid)
+        return self.sizes[grid]
+
+    def _size(self, grid: Chunks) -> int:
         region = region_at(grid, largest_task(grid))
         below = expand(wanted(self.nodes, region))
         reduced = (size_of(n.reduced(r)) for n, r in below.values if isinstance(n, Partial))
@@ -317,9 +323,10 @@ class Tiling:
             return grid
         axis = next(axis for axis, lengths in enumerate(grid) if len(lengths) > 1)
         fine = (*grid[: axis + 1], *(Lengths.regular(c.total, c.total) for c in grid[axis + 1 :]))
-        while self.size(fine) >= 2 * FINE and (finer := self.halved(fine, axis)) is not None:
-            fine = finer
-        most = COARSE // max(1, self.size(fine))
+        size = self.size(grid) * count(grid[axis + 1 :])  # as large as the parts of an even stage are
+        while size >= 2 * FINE and (finer := self.halved(fine, axis)) is not None:
+            fine, size = finer, -(-size // 2)
+        most = COARSE // max(1, size)
         shares = (*fine[:axis], in_shares(fine[axis], self.budget.threads, most), *fine[axis + 1 :])
         room = min(self.budget.soft, max(SLIGHT, self.bytes(grid)))
         return shares if count(shares) < count(grid) and self.bytes(shares) <= room else grid
