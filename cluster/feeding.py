@@ -56,7 +56,7 @@ class Stages:
         self.kept: tuple[Key, ...] = ()
         self.given: Mapping[int, Given] = {}
         self.reserved_nbytes = 0
-        self.waits = True
+        self.elements, self.waits = 0, True
 
     def tasks(self) -> Iterator[Task]:
         return iter(())

@@ -80,7 +80,8 @@ class Remote:
     def __init__(self, plan: Plan, executor: Any) -> None:
         self._plan, self._executor = plan, executor
         self._portable: Portable = plan.portable()
-        self.kept, self.reserved_nbytes, self.waits = plan.kept, plan.reserved_nbytes, True
+        self.kept, self.reserved_nbytes = plan.kept, plan.reserved_nbytes
+        self.elements, self.waits = plan.elements, True
         self.given: Mapping[int, Given] = {}
         self.stages: tuple[StageInfo, ...] = plan.stages
 

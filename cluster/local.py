@@ -140,7 +140,7 @@ class LocalExecutor:
         try:
             token = _INSIDE.set(running)
             try:
-                if self._in_caller or outer is not None or _slight(window):
+                if self._in_caller or outer is not None or _slight(plan, window):
                     running.in_order(window)
                 else:
                     Crew(running, window, self.threads, workers).work()
@@ -153,13 +153,14 @@ class LocalExecutor:
             raise TaskError(f"internal error: no task of the plan made {missing[:3]}, which it promised to keep")
 
 
-def _slight(window: Window) -> bool:
+def _slight(plan: Plan, window: Window) -> bool:
     """Whether a plan is too little work for threads: one task, or a few small ones that read nothing."""
     tasks = window.peek(_FEW + 1)
     if len(tasks) < 2:
         return True
     return (
         len(tasks) <= _FEW
+        and plan.elements <= _SMALL // 8
         and not any(task.load_nbytes for task in tasks)
         and (sum(task.work_nbytes for task in tasks) <= _SMALL)
     )

@@ -143,6 +143,8 @@ class Plan(Protocol):
     """Stages that tasks read and that are none of this run's; only for executors that compute elsewhere."""
     reserved_nbytes: int
     """Host bytes held for the whole run outside the tasks: the result array that `compute` fills."""
+    elements: int
+    """How many elements tasks go through, about."""
     waits: bool
     """Whether tasks wait for anything but the processor: for files, a device, or chunks that may be spilled."""
 

@@ -58,6 +58,7 @@ class PortableList:
 class ListPlan:
     """A plan made of a list, or of a function that gives an iterator, of tasks."""
 
+    elements = 0
     waits = True
 
     def __init__(

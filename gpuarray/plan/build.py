@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -124,6 +125,11 @@ class RunPlan:
     @property
     def stages(self) -> tuple[StageInfo, ...]:
         return tuple(s.info() for s in self.program)
+
+    @property
+    def elements(self) -> int:
+        """How many elements tasks go through, about."""
+        return sum(math.prod(along.total for along in s.grid) for s in self.program)
 
     @property
     def waits(self) -> bool:

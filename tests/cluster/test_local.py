@@ -620,3 +620,17 @@ def best(function, repeats=5):
         function()
         times.append(time.process_time() - start)
     return min(times)
+
+
+@pytest.mark.parametrize(("elements", "here"), [(0, True), (10**9, False)])
+def test_a_few_tasks_that_take_little_memory_may_be_much_work(host, elements, here):
+    seen = set()
+
+    def where(*_):
+        seen.add(threading.get_ident())
+        return Result()
+
+    plan = ListPlan([task((0, n), work=100, function=where) for n in range(3)])
+    plan.elements = elements
+    LocalExecutor(host, threads=2).run(plan)
+    assert (threading.get_ident() in seen) == here

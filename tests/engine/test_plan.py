@@ -177,6 +177,11 @@ class TestTasks:
         assert not waits(x + 1, None)
         assert waits(x + 1, None, 64 * MIB)
 
+    def test_a_plan_says_how_much_work_it_is(self) -> None:
+        x = ga.random.default_rng(0).random((3000, 2000))
+        assert plan_of(x.sum()).elements >= x.size
+        assert plan_of(x[:3, :4] + 1).elements == 12
+
     def test_tasks_are_enumerated_lazily(self) -> None:
         plan = plan_of(ga.ones((10**6, 10**6), chunks=(1000, 1000)) + 1)
         tasks = plan.tasks()
