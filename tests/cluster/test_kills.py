@@ -184,7 +184,7 @@ def test_threads_that_cannot_be_had(
 
     monkeypatch.setattr(pool.THREADS, "start", refuse)
     x = ga.arange(10**6, chunks=20_000)
-    with ga.config.set(threads=2):
+    with ga.config.set(threads=4):
         with pytest.raises((KeyboardInterrupt, RuntimeError)):
             x.persist()
         monkeypatch.undo()
