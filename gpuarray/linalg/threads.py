@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.cluster.host import available_threads
+from gpuarray import config
 
 MOST = 8
 """Threads that share a block at most: each needs memory for what products leave in between."""
@@ -25,7 +25,9 @@ MOST = 8
 
 def threads(fit: int) -> int:
     """How many threads share a block, where memory is enough for so many as `fit`."""
-    return max(1, min(MOST, available_threads(), fit))
+    settings = config.get()
+    allowed = 1 if settings.scheduler == "single-threaded" else settings.thread_count()
+    return max(1, min(MOST, allowed, fit))
 
 
 def share(jobs: Sequence[Callable[[], None]], threads: int) -> None:

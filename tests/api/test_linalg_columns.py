@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -154,3 +155,21 @@ def test_the_librarys_threads_are_given_back() -> None:
     with pytest.raises(ZeroDivisionError), blas.single:
         raise ZeroDivisionError
     assert found[0]() == before
+
+
+@pytest.mark.parametrize("settings", [{"threads": 1}, {"threads": 3, "scheduler": "single-threaded"}])
+def test_one_thread_is_one_thread(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    a = definite(256)
+    with ga.config.set(device="cpu", host_memory="1 MiB", chunk_bytes="8 KiB", threads=4):
+        factors = [
+            np.asarray(f(ga.asarray(a, chunks=50))) for f in (ga.linalg.cholesky, lambda x: ga.linalg.qr(x, "r"))
+        ]
+
+    def refused(*args: Any, **keywords: Any) -> Any:
+        raise AssertionError("a thread beside those that are asked for")
+
+    monkeypatch.setattr(blas, "threading", SimpleNamespace(Thread=refused, Lock=threading.Lock))
+    with ga.config.set(device="cpu", host_memory="1 MiB", chunk_bytes="8 KiB", **settings):
+        assert blas.threads(100) == 1
+        again = [np.asarray(f(ga.asarray(a, chunks=50))) for f in (ga.linalg.cholesky, lambda x: ga.linalg.qr(x, "r"))]
+    assert all(np.array_equal(x, y) for x, y in zip(factors, again, strict=True))  # whatever the number of threads
