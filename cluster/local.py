@@ -23,6 +23,7 @@ from gpuarray.kernels.errors import ConfigError, TaskError
 
 _FEW = 8
 _SMALL = 1 << 20
+"""Bytes of memory, and eight times the elements, that tasks in the caller's thread may be about altogether."""
 _HORIZON = 256
 """Tasks looked ahead where memory is limited: the view that `Held.rank` has of the future."""
 

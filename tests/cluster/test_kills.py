@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -257,8 +258,9 @@ assert int(spilled().sum()) == TOTAL
 """
     out, err = ended(start(code, spill))
     assert err == ""
-    assert "has 10 bytes instead of at least" in out
-    assert "map_blocks(worse)" in out
+    # what is found depends on how far a file was read or written then; by whom, on which block is read next
+    found = "has 10 bytes instead of at least|was truncated|has another header|checksum does not match"
+    assert re.search(rf"spill file .* ({found}).*in (map_blocks\(worse\)|sum), task \d+ of \d+", out), out
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="needs to mount a file system")
