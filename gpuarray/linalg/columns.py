@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gpuarray import config
 from gpuarray.axes import sliced
 from gpuarray.creation import eye, zeros
 from gpuarray.graph.grid import Chunks, Lengths
@@ -21,12 +22,13 @@ from gpuarray.graph.node import Node, elements
 from gpuarray.graph.routine import Along, Routine, Traits
 from gpuarray.linalg import blocks, tiles
 from gpuarray.linalg.stacks import room
-from gpuarray.linalg.threads import threads
 
 REMEDY = "a task holds a few panels of the matrix: make them narrower with gpuarray.config.set(chunk_bytes=...)"
 TIGHT = "a task holds a few tiles of the matrix: factor it in single precision"
 WIDEST = 4096
 """Columns of a block column at most."""
+MOST_THREADS = 8
+"""Threads that share a task's tiles at most: each needs memory for what products leave in between."""
 
 
 def block(node: Node, rows: range, columns: range) -> Node:
@@ -82,6 +84,13 @@ def memory(result: int, itemsize: int) -> int:
     """Elements that tasks may hold, where the whole result may have to be in memory as well."""
     left = room()
     return (max(left - result * itemsize, result * itemsize // 20) if left > result * itemsize else left) // itemsize
+
+
+def threads(fit: int) -> int:
+    """How many threads share a task's tiles, where memory is enough for so many as `fit`."""
+    settings = config.get()
+    allowed = 1 if settings.scheduler == "single-threaded" else settings.thread_count()
+    return max(1, min(MOST_THREADS, allowed, fit))
 
 
 def rounded(n: float, unit: int) -> int:

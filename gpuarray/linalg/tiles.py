@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from gpuarray.cluster.jobs import share
+from gpuarray.kernels.backends.blas import single
 from gpuarray.linalg.blocks import adjoint
-from gpuarray.linalg.threads import share, single
 
 LEAF = 128
 """Columns of a triangle that are solved for at once."""

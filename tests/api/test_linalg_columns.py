@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,10 +10,10 @@ import numpy as np
 import pytest
 
 import gpuarray as ga
+from gpuarray.cluster import jobs
 from gpuarray.graph.node import toposort
 from gpuarray.graph.routine import Routine
-from gpuarray.linalg import threads as blas
-from gpuarray.linalg import tiles
+from gpuarray.linalg import columns, tiles
 
 
 def numbers(*shape: int, dtype: Any = "d") -> np.ndarray:
@@ -130,33 +129,6 @@ def test_rows_are_solved_for_as_by_substitution() -> None:
     np.testing.assert_allclose(x @ lower.T, b, atol=1e-12)
 
 
-def test_jobs_are_shared_and_the_first_error_is_raised() -> None:
-    done: list[int] = []
-    blas.share([partial(done.append, k) for k in range(50)], 3)
-    assert sorted(done) == list(range(50))
-
-    def fail(k: int) -> None:
-        raise ValueError(k)
-
-    before = threading.active_count()
-    for threads in (1, 3):
-        with pytest.raises(ValueError, match="7"):
-            blas.share([partial(fail, 7), *(partial(done.append, k) for k in range(9))], threads)
-    assert threading.active_count() == before
-
-
-def test_the_librarys_threads_are_given_back() -> None:
-    found = blas.controls()
-    if found is None:
-        pytest.skip("a BLAS whose threads cannot be told")
-    before = found[0]()
-    with blas.single, blas.single:
-        assert found[0]() == 1
-    with pytest.raises(ZeroDivisionError), blas.single:
-        raise ZeroDivisionError
-    assert found[0]() == before
-
-
 @pytest.mark.parametrize("settings", [{"threads": 1}, {"threads": 3, "scheduler": "single-threaded"}])
 def test_one_thread_is_one_thread(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     a = definite(256)
@@ -168,8 +140,8 @@ def test_one_thread_is_one_thread(settings: dict[str, Any], monkeypatch: pytest.
     def refused(*args: Any, **keywords: Any) -> Any:
         raise AssertionError("a thread beside those that are asked for")
 
-    monkeypatch.setattr(blas, "threading", SimpleNamespace(Thread=refused, Lock=threading.Lock))
+    monkeypatch.setattr(jobs, "threading", SimpleNamespace(Thread=refused, Lock=threading.Lock))
     with ga.config.set(device="cpu", host_memory="1 MiB", chunk_bytes="8 KiB", **settings):
-        assert blas.threads(100) == 1
+        assert columns.threads(100) == 1
         again = [np.asarray(f(ga.asarray(a, chunks=50))) for f in (ga.linalg.cholesky, lambda x: ga.linalg.qr(x, "r"))]
     assert all(np.array_equal(x, y) for x, y in zip(factors, again, strict=True))  # whatever the number of threads

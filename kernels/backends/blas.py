@@ -1,66 +1,20 @@
-"""Threads that share the tiles of a block, while the library keeps to one thread for each.
+"""How many threads NumPy's BLAS uses.
 
-A library's own threads wait for one another within every product, which for tiles costs a third of the time; and how it
-divides a product may change the last bits.
+Tiles that threads share are each multiplied with one thread: the library's own wait for one another within every
+product, which for tiles costs a third of the time; and how it divides a product may change the last bits.
 """
 
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import ctypes
 import functools
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-
-from gpuarray import config
-
-MOST = 8
-"""Threads that share a block at most: each needs memory for what products leave in between."""
-
-
-def threads(fit: int) -> int:
-    """How many threads share a block, where memory is enough for so many as `fit`."""
-    settings = config.get()
-    allowed = 1 if settings.scheduler == "single-threaded" else settings.thread_count()
-    return max(1, min(MOST, allowed, fit))
-
-
-def share(jobs: Sequence[Callable[[], None]], threads: int) -> None:
-    """Do jobs that do not depend on each other, the first ones first. Raises what the first that failed raised."""
-    if threads < 2 or len(jobs) < 2:
-        for job in jobs:
-            job()
-        return
-    left, lock, errors = iter(jobs), threading.Lock(), list[BaseException]()
-
-    def work() -> None:
-        while not errors:
-            with lock:
-                job = next(left, None)
-            if job is None:
-                return
-            try:
-                job()
-            except BaseException as error:
-                errors.append(error)
-
-    # each in a copy of the caller's context: numpy.errstate holds for them as well
-    others = [
-        threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
-        for _ in range(min(threads, len(jobs)) - 1)
-    ]
-    for other in others:
-        other.start()
-    work()
-    for other in others:
-        other.join()
-    if errors:
-        raise errors[0]
 
 
 class Single(contextlib.ContextDecorator):
