@@ -110,17 +110,24 @@ def _edges(x: NDArray, bins: Any, limits: Any, weights: Any) -> NDArray:
         made: Node = Routine(_spread, keywords, kind, chunks, ((), ()), traits, *nodes)
         return NDArray(made)
     low, high = known or (0.0, 1.0)
-    return asarray(np.linspace(low, high, number + 1, dtype=kind))
+    return asarray(_spaced(low, high, number, kind))
 
 
 def _spread(xp: Any, low: Any, high: Any, number: int, dtype: np.dtype[Any]) -> Any:
     """Edges from the smallest element to the largest."""
-    first, last = (v.item() for v in (low, high))
+    first, last = (v.dtype.type(v.item()) for v in (low, high))  # of its dtype: `linspace` computes in it
     if not (math.isfinite(first) and math.isfinite(last)):
         raise ValueError(f"autodetected range of [{first}, {last}] is not finite; pass range=")
     if first == last:
         first, last = first - 0.5, last + 0.5
-    return xp.asarray(np.linspace(first, last, number + 1, dtype=dtype))
+    return xp.asarray(_spaced(first, last, number, dtype))
+
+
+def _spaced(first: Any, last: Any, number: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    edges = np.linspace(first, last, number + 1, dtype=dtype)
+    if (edges[:-1] >= edges[1:]).any():
+        raise ValueError(f"{number} bins are too many between {first} and {last}: they have no width in {dtype}")
+    return edges
 
 
 def _estimated(x: NDArray, name: str, limits: Any) -> int:
@@ -128,6 +135,8 @@ def _estimated(x: NDArray, name: str, limits: Any) -> int:
     if name not in ESTIMATORS:
         raise ValueError(f"bins={name!r} is not a valid estimator; use one of {', '.join(ESTIMATORS)}, or a number")
     known = _checked_range(limits)
+    if x.dtype == bool:
+        x = NDArray(cast(x.node, np.dtype(np.uint8)))
     if known:
         x = ravel(x)
         x = x[(x >= known[0]) & (x <= known[1])]
@@ -166,10 +175,7 @@ def _width(x: NDArray, name: str, n: int, spread: float) -> float:
     width = float(2 * (upper - lower) * n ** (-1 / 3))
     if name == "fd":
         return width
-    sturges = spread / (math.log2(n) + 1)
-    floor = spread / math.sqrt(n) / 2
-    width = max(width, floor) if width else width
-    return min(width, sturges) if width else sturges
+    return min(max(width, spread / math.sqrt(n) / 2), spread / (math.log2(n) + 1))
 
 
 def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> NDArray:

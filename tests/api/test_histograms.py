@@ -41,6 +41,23 @@ def test_estimators(name, cut, same):
     same(ga.histogram_bin_edges(np.zeros(5), name), np.histogram_bin_edges(np.zeros(5), name))
 
 
+def test_estimators_of_other_values(cut, same):
+    flat = np.r_[np.zeros(90), np.arange(10.0)]  # its quartiles are equal
+    for a in (flat, flat.astype(int), flat.astype("f4")):
+        same(ga.histogram(cut(a), "auto"), np.histogram(a, "auto"))
+    a = flat > 0
+    same(ga.histogram(cut(a), "sturges")[0], np.histogram(a.astype("u1"), "sturges")[0])
+
+
+def test_edges_are_spaced_in_the_dtype_of_the_data(cut, same):
+    a = np.random.default_rng(3).random(1000, "f4") * 1000
+    same(ga.histogram(cut(a), 50), np.histogram(a, 50))
+    with pytest.raises(ValueError, match="100000 bins are too many between"):
+        ga.histogram(cut(a.astype("f2")), 100_000)[1].compute()
+    with pytest.raises(ValueError, match="10 bins are too many between"):
+        ga.histogram(cut(a), 10, (1, 1 + 3e-16))
+
+
 def test_nothing(same):
     same(ga.histogram(ga.zeros(0), 3), np.histogram(np.zeros(0), 3))
     same(ga.bincount(np.zeros(0, int)), np.bincount(np.zeros(0, int)))
