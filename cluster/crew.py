@@ -222,13 +222,22 @@ class Crew:
                 running.explain(error, node.task)
             raise
         finally:
+            self._end(node, ticket)
+
+    def _end(self, node: Node, ticket: Ticket) -> None:
+        running = self._running
+        try:
+            if node.task.inputs and not running.stopped:
+                with self._lock:
+                    unread = self._window.read(node)
+                # while the ticket is there: who waits for memory is refused when nobody is left who could give any
+                running.dispose(unread)
+        finally:
             running.memory.release(ticket)
             with self._lock:
                 self._active -= 1
                 self._finished += 1
-                unread = self._window.read(node) if not running.stopped else []
                 self._wake()
-            running.dispose(unread)
 
     def _made(self, keys: Iterable[Key]) -> None:
         with self._lock:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
 
 from gpuarray.cluster import crew
 from gpuarray.cluster.crew import Slots
+from gpuarray.cluster.local import LocalExecutor
+from gpuarray.cluster.running import Running
+from gpuarray.cluster.task import Key
+from gpuarray.cluster.testing import mix_plan
 
 SECONDS = 60
 
@@ -75,3 +80,24 @@ def test_an_error_gives_the_place_back() -> None:
         raise ZeroDivisionError
     with slots:
         pass
+
+
+def test_nobody_is_refused_the_memory_that_a_task_is_about_to_give_back(
+    host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pair of chunks and their reader, many times: the next pair fits when the one before is dropped."""
+    edges: list[tuple[int, ...]] = []
+    sizes: list[int] = []
+    for n in range(8):
+        edges += [(), (), (3 * n, 3 * n + 1)]
+        sizes += [100, 100, 1]
+    dispose = Running.dispose
+
+    def late(self: Running, keys: list[Key]) -> None:
+        time.sleep(0.01)  # others may look for room meanwhile
+        dispose(self, keys)
+
+    monkeypatch.setattr(Running, "dispose", late)
+    executor = LocalExecutor(host, host_limit=8 * (100 + 100 + 1) + 8 * 8, threads=2)
+    kept = executor.run(mix_plan(sizes, edges, kept=range(2, 24, 3)))
+    assert len(kept) == 8
