@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import sys
 from collections.abc import Callable, Iterator
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,24 +11,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from gpuarray import config, run
+from gpuarray.checks import check_device, check_dtype, check_order, refuse_masked
 from gpuarray.chunking import Chunks as ChunksLike
 from gpuarray.chunking import contiguous_chunks, normalize_chunks
-from gpuarray.errors import ImplicitComputeError, UnsupportedDTypeError
-from gpuarray.executors import current
-from gpuarray.graph.grid import Chunks, Lengths
+from gpuarray.errors import ImplicitComputeError
+from gpuarray.graph.grid import Chunks
 from gpuarray.graph.leaves import Const, Source
 from gpuarray.graph.move import Rechunk
 from gpuarray.graph.node import Flat, Node, flatten, mark_origin, unflatten
-from gpuarray.graph.select import Select
 from gpuarray.installed import Installed
 from gpuarray.kernels.devices import array_on_gpu
-from gpuarray.readers import ArrayReader, DeviceReader, KeptReader
+from gpuarray.readers import ArrayReader, DeviceReader
 
 if TYPE_CHECKING:
     from gpuarray.views import View
-
-REFUSED_KINDS = "OV"
-"""Kinds of dtype that no chunk can hold: Python objects, and records."""
 
 
 class NDArray(Installed):
@@ -253,7 +248,7 @@ class NDArray(Installed):
             )
         node = self._current()
         if self._value is None:
-            found = _element(node)
+            found = run.element(node)
             self._value = run.compute_nodes([node])[0] if found is None else found
         return self._value.reshape(())
 
@@ -303,16 +298,6 @@ class NDArray(Installed):
         return (self[i] for i in range(self.shape[0]))
 
 
-def _element(node: Node) -> np.ndarray[Any, Any] | None:
-    """A copy of one element where it lies in the host's memory, without a plan: loops ask for thousands of them."""
-    if type(node) is not Select or node.shape or type(node.inputs[0]) is not Source:
-        return None
-    reader = node.inputs[0].reader
-    if not reader.in_memory and (not isinstance(reader, KeptReader) or current().has_own_memory):
-        return None
-    return np.array(reader.read(tuple(range(m, m + 1) for m in node.maps if isinstance(m, int)))).reshape(())
-
-
 def _unpickled(flat: Flat) -> NDArray:
     return NDArray(unflatten(flat))
 
@@ -333,25 +318,6 @@ def as_node(obj: Any, like: np.dtype[Any] | None = None) -> Node:
         check_dtype(array.dtype)
         return Const.of(array, array.dtype)
     return asarray(array).node
-
-
-def check_dtype(dtype: np.dtype[Any]) -> None:
-    """Refuse dtypes that cannot be held in chunks."""
-    if dtype.kind in REFUSED_KINDS or dtype.hasobject or dtype.char in "gG":
-        raise UnsupportedDTypeError(
-            f"arrays of dtype {dtype} are not supported; use a boolean, integer, float or complex dtype "
-            "of at most 64 bits a component (numpy.asarray(x, dtype=...) converts)"
-        )
-
-
-def refuse_masked(obj: Any) -> None:
-    """Refuse a masked array: what is hidden in it would count."""
-    masked = sys.modules.get("numpy.ma")
-    if masked is not None and isinstance(obj, masked.MaskedArray):
-        raise TypeError(
-            f"a masked array of shape {obj.shape} would lose its mask; use .filled(value), or pass its .data and hand "
-            "the mask on as an array of its own (where=)"
-        )
 
 
 def asarray(
@@ -419,24 +385,6 @@ def _again(x: NDArray, dtype: Any, chunks: ChunksLike, copy: bool | None) -> NDA
     return NDArray(made.node) if copy and made is x else made
 
 
-def check_device(device: Any) -> None:
-    """Accept what the array API standard passes: where a run computes is a setting, not a property of an array."""
-    if device not in (None, "cpu"):
-        raise ValueError(
-            f"device={device!r}: arrays are lazy and belong to no device; gpuarray.config.set(device=...) says where a "
-            "run computes"
-        )
-
-
-def check_order(order: Any) -> None:
-    """Accept NumPy's memory orders, which say nothing about lazy arrays."""
-    if order not in (None, "C", "F", "A", "K"):
-        raise ValueError(f"order={order!r}: write 'C', 'F', 'A' or 'K', which all mean the same for a lazy array")
-
-
 def install(name: str, method: Callable[..., Any] | property) -> None:
     """Give `NDArray` a method; the modules of functions call this so that each is written once."""
     setattr(NDArray, name, method)
-
-
-__all__ = ["Lengths", "NDArray", "as_node", "asarray", "check_device", "check_dtype", "check_order", "install"]

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.array import NDArray, asarray, check_dtype
+from gpuarray.array import NDArray, asarray
 from gpuarray.axes import ordered_axes, permuted, with_new_axes, without_axes
+from gpuarray.checks import check_dtype
 from gpuarray.errors import BlockFunctionError, ChunkError
 from gpuarray.graph.blocks import MapBlocks
 from gpuarray.graph.grid import MANY, Chunks, Lengths

@@ -9,8 +9,9 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from gpuarray.array import NDArray, asarray, check_device, check_dtype, check_order
+from gpuarray.array import NDArray, asarray
 from gpuarray.axes import as_shape
+from gpuarray.checks import check_device, check_dtype, check_order
 from gpuarray.chunking import Chunks, normalize_chunks
 from gpuarray.elementwise import apply, cast
 from gpuarray.graph.elementwise import Map

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.array import NDArray, as_node, asarray, check_dtype, install
+from gpuarray.array import NDArray, as_node, asarray, install
 from gpuarray.axes import normalize_axis
+from gpuarray.checks import check_dtype
 from gpuarray.elementwise import apply, cast
 from gpuarray.graph.grid import Lengths
 from gpuarray.graph.node import Node

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.array import NDArray, asarray, check_dtype
+from gpuarray.array import NDArray, asarray
+from gpuarray.checks import check_dtype
 from gpuarray.errors import BlockFunctionError
 from gpuarray.graph.grid import Chunks, Lengths
 from gpuarray.graph.node import Node

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.array import NDArray, asarray, check_dtype, install
+from gpuarray.array import NDArray, asarray, install
 from gpuarray.axes import normalize_axis, with_new_axes
+from gpuarray.checks import check_dtype
 from gpuarray.dimensions import atleast_1d, atleast_2d, atleast_3d
 from gpuarray.elementwise import cast, into
 from gpuarray.graph.move import Concat

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpuarray import views
-from gpuarray.array import NDArray, asarray, check_dtype, install
+from gpuarray.array import NDArray, asarray, install
 from gpuarray.axes import (
     as_shape,
     normalize_axes,
@@ -20,6 +20,7 @@ from gpuarray.axes import (
     with_new_axes,
     without_axes,
 )
+from gpuarray.checks import check_dtype
 from gpuarray.dimensions import swapaxes
 from gpuarray.elementwise import cast
 from gpuarray.graph.move import Concat, Rechunk, Reshape

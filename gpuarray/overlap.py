@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.array import NDArray, asarray, check_dtype
+from gpuarray.array import NDArray, asarray
 from gpuarray.axes import normalize_axis
 from gpuarray.blocks import common_cut, cut_of, found_dtype, given_chunks, takes_index
+from gpuarray.checks import check_dtype
 from gpuarray.errors import BlockFunctionError
 from gpuarray.graph.grid import Chunks
 from gpuarray.graph.overlap import Depths, Overlap

@@ -25,6 +25,7 @@ from gpuarray.graph.grid import Chunks, Lengths, Region, as_slices
 from gpuarray.graph.leaves import Source, Stored
 from gpuarray.graph.move import Rechunk
 from gpuarray.graph.node import Node
+from gpuarray.graph.select import Select
 from gpuarray.plan import direct
 from gpuarray.plan.build import RunPlan, build
 from gpuarray.plan.policy import policy
@@ -88,6 +89,16 @@ def compute_nodes(roots: Sequence[Node]) -> list[np.ndarray[Any, Any]]:
     results = [recycled.result(n.shape, n.dtype) for n in roots]
     run(roots, [ArraySink(r) for r in results])
     return results
+
+
+def element(node: Node) -> np.ndarray[Any, Any] | None:
+    """A copy of one element where it lies in the host's memory, without a plan: loops ask for thousands of them."""
+    if type(node) is not Select or node.shape or type(node.inputs[0]) is not Source:
+        return None
+    reader = node.inputs[0].reader
+    if not reader.in_memory and (not isinstance(reader, KeptReader) or current().has_own_memory):
+        return None
+    return np.array(reader.read(tuple(range(m, m + 1) for m in node.maps if isinstance(m, int)))).reshape(())
 
 
 def compute_on_device(root: Node) -> Any:

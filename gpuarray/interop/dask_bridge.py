@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from gpuarray import config
-from gpuarray.array import NDArray, check_dtype, install
+from gpuarray.array import NDArray, install
 from gpuarray.axes import as_shape
+from gpuarray.checks import check_dtype
 from gpuarray.errors import BlockFunctionError, ChunkError
 from gpuarray.graph.grid import Lengths, Region, shape_of, size_of, touching
 from gpuarray.graph.leaves import Source

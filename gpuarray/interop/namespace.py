@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.array import NDArray, check_device, install
+from gpuarray.array import NDArray, install
+from gpuarray.checks import check_device
 from gpuarray.executors import current
 from gpuarray.kernels.devices import CUDA
 from gpuarray.readers import DeviceReader, KeptReader, read_kept

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.array import NDArray, asarray, check_dtype
+from gpuarray.array import NDArray, asarray
 from gpuarray.axes import ordered_axes
+from gpuarray.checks import check_dtype
 from gpuarray.elementwise import cast
 from gpuarray.errors import UnsupportedDTypeError
 from gpuarray.kernels.stencils.program import Mode

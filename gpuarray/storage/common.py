@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpuarray import run
-from gpuarray.array import check_dtype
+from gpuarray.checks import check_dtype
 from gpuarray.cluster.task import StaysHere
 from gpuarray.errors import StorageError, UnsupportedDTypeError
 from gpuarray.graph.grid import Chunks, Region
