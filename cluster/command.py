@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpuarray.cluster.arguments import LOOPBACK, checked_address, whole
+from gpuarray.cluster.arguments import LOOPBACK, checked_address, read_scheduler_file, whole
 from gpuarray.cluster.clusters import gpu_count
 from gpuarray.cluster.security import on_loopback
-from gpuarray.kernels.errors import ConfigError
+from gpuarray.kernels.errors import ClusterError, ConfigError
 
 OURS = {
     # the memory is the store's: dask is to spill nothing, to pause nobody and to end no worker for it
@@ -21,6 +22,8 @@ OURS = {
     "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
 }
 """dask's configuration for workers."""
+_APPEARS = 60.0
+"""Seconds that a worker waits for a scheduler file."""
 
 
 def add_parsers(commands: Any) -> None:
@@ -43,6 +46,7 @@ def add_parsers(commands: Any) -> None:
     )
     worker.add_argument("address", nargs="?", help="of the scheduler, such as tls://10.0.0.5:8786")
     worker.add_argument("--scheduler-file", help="the file that the scheduler wrote, in place of its address")
+    worker.add_argument("--host", help=f"where it listens (default: {LOOPBACK} beside a scheduler that is here)")
     worker.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     worker.add_argument("--nthreads", help="tasks at once, of each worker")
     _tls(worker)
@@ -96,30 +100,44 @@ def scheduler_command(options: argparse.Namespace) -> list[str]:
 def worker_command(options: argparse.Namespace, gpus: int) -> list[str]:
     """The command line of dask's worker, or of dask-cuda's where there are GPUs.
 
-    Raises ConfigError without a scheduler, or for one beyond this machine without TLS.
+    Raises ConfigError without a scheduler, and without TLS for a scheduler beyond this machine or a worker that listens
+    beyond it; ClusterError for a scheduler file that does not appear.
     """
     if (options.address is None) == (options.scheduler_file is None):
         raise ConfigError("name the scheduler: an address such as tls://10.0.0.5:8786, or --scheduler-file, not both")
     cuda = options.device == "cuda" or (options.device == "auto" and gpus > 0)
     if options.device == "cuda" and not gpus:
         raise ConfigError("--device cuda: this machine has no GPU that can be used")
-    command = [sys.executable, "-m", "dask", *(("cuda", "worker") if cuda else ("worker",))]
-    if options.address is not None:
-        address = checked_address(options.address)
-        near = on_loopback(address.partition("://")[2].rsplit(":", 1)[0])
-        encrypted = address.startswith(("tls://", "wss://"))
-        tls = tls_options(options, near and not encrypted, address)
-        command.append(address)
-    else:
-        tls = tls_options(options, True, "")
-        command += ["--scheduler-file", options.scheduler_file]
-    command += tls
+    nthreads: list[str] = []
     if options.nthreads is not None:
         text = options.nthreads
-        command += ["--nthreads", str(whole(int(text) if text.isdecimal() else text, "--nthreads", 1))]
+        nthreads = ["--nthreads", str(whole(int(text) if text.isdecimal() else text, "--nthreads", 1))]
+    address = awaited(options.scheduler_file) if options.address is None else checked_address(options.address)
+    near = on_loopback(address.partition("://")[2].rsplit(":", 1)[0])
+    if near and options.host and not on_loopback(options.host):
+        tls = tls_options(options, False, f"--host {options.host}")
+    else:
+        tls = tls_options(options, near and not address.startswith(("tls://", "wss://")), address)
+    command = [sys.executable, "-m", "dask", *(("cuda", "worker") if cuda else ("worker",)), address, *tls, *nthreads]
     if cuda:
         command += ["--device-memory-limit", "0"]
-    return [*command, "--no-dashboard", *options.rest]
+    # dask's default is every address. Beside --host it takes no --interface and no --listen-address
+    host = options.host or (LOOPBACK if near and not options.insecure else None)
+    command += ["--host", host] if host else []
+    # nor has the port that answers health checks any TLS
+    return [*command, "--no-dashboard", "--dashboard-address", f"{LOOPBACK}:0", *options.rest]
+
+
+def awaited(path: str) -> str:
+    """The address in a scheduler file, which its scheduler may still be about to write."""
+    deadline = time.monotonic() + _APPEARS
+    while True:
+        try:
+            return read_scheduler_file(path)
+        except ClusterError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.1)
 
 
 def tls_options(options: argparse.Namespace, near: bool, what: str) -> list[str]:
