@@ -18,6 +18,7 @@ from gpuarray.graph.selection import quantile as quantile_node
 from gpuarray.kernels.errors import UnsupportedDTypeError
 from gpuarray.kernels.quantiles import EXACT, METHODS
 from gpuarray.manipulation import reshape
+from gpuarray.weighted_quantiles import checked_weights, weighted
 
 Axis = int | tuple[int, ...] | None
 
@@ -95,8 +96,6 @@ def _quantile(
     x = _real(a, what)
     if method not in METHODS:
         raise ValueError(f"method={method!r} is not a valid method; use one of {', '.join(map(repr, METHODS))}")
-    if weights is not None:
-        raise NotImplementedError(f"{what} with weights= is not supported; sort with argsort and sum the weights")
     wanted = np.asarray(q)
     if wanted.dtype.kind not in "biuf":
         raise TypeError(f"q must be real numbers, got dtype {wanted.dtype}")
@@ -106,6 +105,7 @@ def _quantile(
     if not bool(((exact >= 0) & (exact <= 1)).all()):
         raise ValueError(f"Quantiles must be in the range [0, 1], percentiles in [0, 100]; got {q}")
     axes = normalize_axes(axis, x.ndim)
+    heavy = None if weights is None else checked_weights(weights, x, axis, method)
     if not all(x.shape[i] for i in axes) and all(n for i, n in enumerate(x.shape) if i not in axes):
         if not skip:
             raise IndexError(f"{what} of no elements: shape {x.shape}, axis {axis}")
@@ -117,6 +117,14 @@ def _quantile(
     if x.dtype == bool and method not in EXACT:
         raise TypeError(f"{what} of booleans takes a difference, which they do not have; cast with astype first")
     skip = skip and x.dtype.kind == "f"
+    if heavy is not None and x.size and axes:
+        shares = np.asanyarray(
+            q if scale == 1 else np.true_divide(q, x.dtype.type(100) if x.dtype.kind == "f" else 100)
+        )
+        made = weighted(x, heavy, shares, axes, skip)
+        if keepdims:
+            made = reshape(made, (-1, *(1 if a in axes else n for a, n in enumerate(x.shape))))
+        return into(out, reshape(made, (*wanted.shape, *made.shape[1:])))
     made = _over(x, tuple(exact.ravel().tolist()), axes, method, skip, dtype, keepdims)
     return into(out, reshape(made, (*wanted.shape, *made.shape[1:])))
 
@@ -147,9 +155,11 @@ def quantile(
     >>> ga.quantile(ga.arange(11), [0.5, 0.75]).compute()
     array([5. , 7.5])
 
-    Arguments as in `numpy.quantile`, with all its methods but no `weights`. Passes over the data as in `median`; about
-    ten quantiles are selected at once with a limit of 500 MiB, more take more passes. Raises ValueError for `q` out of
-    range and unknown methods, IndexError where there are no elements, TypeError for complex numbers.
+    Arguments as in `numpy.quantile`, with all its methods. Passes over the data as in `median`; about ten quantiles are
+    selected at once with a limit of 500 MiB, more take more passes. With `weights` (and method="inverted_cdf", as NumPy
+    has it) values and weights are sorted together, externally where they must be. Raises ValueError for `q` out of
+    range, unknown methods, and weights that are negative, of another shape, not finite or all zero (those of lazy
+    arrays when they are computed), IndexError where there are no elements, TypeError for complex numbers.
     """
     return _quantile(a, q, 1, axis, out, method, keepdims, weights, False, "quantile")
 

@@ -75,6 +75,13 @@ def run(node: Node, steps: Sequence[Step]) -> Node:
             if split is not None:
                 node = four_steps(node, step, split)
                 continue
+        if len(step.axes) == 1 and step.kind in ("rfft", "irfft") and too_long(node, step):
+            from gpuarray.fft.real import in_steps
+
+            halved = in_steps(node, step)
+            if halved is not None:
+                node = halved
+                continue
         across = [a for a in step.axes if later and a not in later[0].axes]
         node = one_pass(node, step, kept=not across)
         if across:  # the next pass goes through the result across these axes
@@ -138,8 +145,8 @@ def cut_in_strips(node: Node, axis: int) -> Node:
 def too_long(node: Node, step: Step) -> bool:
     """Whether a task for a single run of the axis would take much of the memory limit, or very long."""
     settings = config.get()
-    dtype = result_dtype(step.kind, node.dtype)
-    return step.lengths[0] * dtype.itemsize > min(room() // 8, 16 * settings.chunk_bytes)
+    item = result_dtype("fft", node.dtype).itemsize // (1 if step.kind in ("fft", "ifft") else 2)
+    return step.lengths[0] * item > min(room() // 8, 16 * settings.chunk_bytes)
 
 
 def factors(n: int) -> tuple[int, int] | None:

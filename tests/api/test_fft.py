@@ -115,6 +115,41 @@ def test_an_axis_that_is_too_long_is_split(kind: str, norm: str | None, device: 
         agree(getattr(ga.fft, kind)(x[:1009]), getattr(np.fft, kind)(a[:1009]))  # a prime has no factors
 
 
+@pytest.mark.parametrize("kind", ["rfft", "irfft", "hfft", "ihfft"])
+@pytest.mark.parametrize("device", ["cpu", "fake"])
+def test_a_long_axis_of_a_real_transform_is_split(kind: str, device: str) -> None:
+    a = numbers(2401)
+    a = a.real if kind in ("rfft", "ihfft") else a
+    mine, theirs = getattr(ga.fft, kind), getattr(np.fft, kind)
+    with ga.config.set(chunk_bytes="1 KiB", device=device):
+        for norm in NORMS:
+            for n in (2400, 2394, 2403):  # halves with factors, and an odd length
+                made = mine(ga.asarray(a, chunks=170), n, norm=norm)
+                assert sum(isinstance(m, Strip) for m in toposort(made.node)) > 10
+                agree(made, theirs(a, n, norm=norm))
+        x = ga.asarray(a, chunks=170)
+        agree(mine(x, 5000), theirs(a, 5000))
+        agree(mine(x, 1616), theirs(a, 1616))  # 16 * 101: only the whole has factors that are not tiny
+        agree(mine(x, 2018), theirs(a, 2018))  # twice a prime
+        b = a[:2400].reshape(2, 600, 2)
+        agree(mine(ga.asarray(b, chunks=(1, 77, 2)), axis=1), theirs(b, axis=1))
+        narrow = a.astype("f4" if a.dtype.kind == "f" else "F")
+        agree(mine(ga.asarray(narrow, chunks=170), 2400), theirs(narrow, 2400))
+
+
+def test_a_real_transform_within_a_limit(tmp_path: Any) -> None:
+    a = numbers(2**21, dtype="f")  # 8 MiB, and so is its transform
+    np.save(tmp_path / "x.npy", a)
+    with ga.config.set(host_memory="4 MiB", chunk_bytes="256 KiB", spill_directory=tmp_path):
+        made = ga.fft.rfft(ga.from_npy(tmp_path / "x.npy"))
+        assert all(p.nbytes <= 4 << 20 for p in made.explain().peaks if p.tier == "host")
+        made.to_npy(tmp_path / "y.npy")
+        theirs = np.fft.rfft(a)
+        assert abs(np.load(tmp_path / "y.npy") - theirs).max() < 1e-5 * abs(theirs).max()
+        ga.fft.irfft(ga.from_npy(tmp_path / "y.npy")).to_npy(tmp_path / "z.npy")
+        assert abs(np.load(tmp_path / "z.npy") - a).max() < 1e-5
+
+
 def test_within_a_limit_that_is_half_of_the_array(tmp_path: Any) -> None:
     a = numbers(128, 128, dtype="F")  # 128 KiB
     np.save(tmp_path / "x.npy", a)
