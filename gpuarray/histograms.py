@@ -15,6 +15,7 @@ from gpuarray.folding import folded
 from gpuarray.graph.grid import Lengths
 from gpuarray.graph.node import Node
 from gpuarray.graph.routine import Routine, Traits
+from gpuarray.kernels import counting
 from gpuarray.manipulation import ravel, reshape
 from gpuarray.numeric import diff
 from gpuarray.reductions import max as largest
@@ -62,7 +63,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> NDArray:
 
 
 def _occurrences(xp: Any, rows: Any, weights: Any = None, *, length: int) -> Any:
-    return xp.bincount(rows.astype(np.int64), weights, minlength=length)[:length]
+    return xp.bincount(rows.astype(np.int64, copy=False), weights, minlength=length)[:length]
 
 
 def _checked_range(given: Any) -> tuple[float, float] | None:
@@ -230,8 +231,7 @@ def _histogram(xp: Any, rows: Any, *rest: Any, even: bool) -> Any:
     if not rows.size:
         return xp.zeros(len(edges) - 1, np.int64 if heavy is None else heavy.dtype)
     if even:
-        ends = (float(edges[0]), float(edges[-1]))
-        return xp.histogram(rows, bins=len(edges) - 1, range=ends, weights=heavy)[0]
+        return counting.in_bins(xp, rows, edges, heavy)
     return xp.histogram(rows, bins=edges, weights=heavy)[0]
 
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.kernels import ordering
+from gpuarray.kernels import counting, ordering
+from gpuarray.kernels.counting import DIGIT
 
-DIGIT = 16
-"""Bits that one pass of a selection settles."""
 EXACT = ("inverted_cdf", "closest_observation", "lower", "higher", "nearest")
 """Methods whose result is an element."""
 OFFSETS = {
@@ -127,35 +126,12 @@ def bins(dtype: np.dtype[Any]) -> int:
 
 def count(xp: Any, rows: Any, state: Any = None, *, level: int) -> Any:
     """How often each digit occurs in rows: at the first level all, at others after each prefix of the state."""
-    bits, b = ordering.order_bits(rows.dtype), bins(rows.dtype)
     loops = rows.shape[:-1]
     flat = rows.reshape((-1, rows.shape[-1]))
     several = 1 if level == 0 else (state.shape[-1] - 2) // 2
-    made = []
-    for k in range(flat.shape[0]):
-        keys = ordering.to_order(xp, flat[k])
-        if level == 0:
-            made.append(_occur(xp, keys >> (bits - min(bits, DIGIT)), b)[None, :])
-            continue
-        prefixes = state.reshape((-1, state.shape[-1]))[k, :several].astype(keys.dtype)
-        shift = bits - DIGIT * level
-        top = keys >> keys.dtype.type(shift)
-        parts = xp.empty((several, b), np.int64)
-        seen: dict[int, int] = {}
-        for t in range(several):
-            prefix = int(prefixes[t])
-            if prefix in seen:
-                parts[t] = parts[seen[prefix]]
-                continue
-            seen[prefix] = t
-            found = keys[top == prefixes[t]]
-            parts[t] = _occur(xp, (found >> keys.dtype.type(shift - DIGIT)) & keys.dtype.type(b - 1), b)
-        made.append(parts)
-    return xp.stack(made).reshape((*loops, several, b))
-
-
-def _occur(xp: Any, digits: Any, b: int) -> Any:
-    return xp.bincount(digits.astype(np.int64), minlength=b).astype(np.int64, copy=False)
+    prefixes = xp.zeros((len(flat), 1)) if level == 0 else state.reshape((-1, state.shape[-1]))[:, :several]
+    made = [counting.digits(xp, row, level, p) for row, p in zip(flat, prefixes, strict=True)]
+    return xp.stack(made).reshape((*loops, *made[0].shape))
 
 
 def refine(

@@ -8,29 +8,23 @@ what is compiled already, as programs may not.
 from __future__ import annotations
 
 import functools
-import sys
-from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from gpuarray.kernels import cache
+from gpuarray.kernels.worth import Worth
 
-WORTH = 2**28
-"""Elements that a process scans before it compiles: about as long as compiling takes."""
-SMALL = 2**16
-"""Elements below which a call takes longer than it saves."""
 _OPERATIONS = {"sum": "+", "prod": "*"}
 _DTYPES = {"int64", "uint64", "float32", "float64"}
 
 Array = np.ndarray[Any, Any]
-_seen: Counter[tuple[str, str]] = Counter()
-_loaded: set[tuple[str, str]] = set()
+worth = Worth(elements=2**28, at_least=2**16)
 
 
 def applies(name: str, array: Array, axis: int, carry: Array | None, dtype: np.dtype[Any], out: Array) -> bool:
     """Whether `run` can do it, and it pays: the kernel is there, or this process scans so much that it compiles one."""
-    if name not in _OPERATIONS or dtype.name not in _DTYPES or axis != array.ndim - 1 or array.size < SMALL:
+    if name not in _OPERATIONS or dtype.name not in _DTYPES or axis != array.ndim - 1:
         return False
     given = [array, out] if carry is None else [array, out, carry]
     if any(a.dtype != dtype or not a.dtype.isnative or not a.flags.aligned for a in given):
@@ -38,12 +32,7 @@ def applies(name: str, array: Array, axis: int, carry: Array | None, dtype: np.d
     in_one_piece = array.shape[-1] == 1 or array.strides[-1] == out.strides[-1] == dtype.itemsize
     if not in_one_piece or out.shape != array.shape or np.may_share_memory(array, out):
         return False
-    kind = name, dtype.name
-    if kind not in _loaded:
-        _seen[kind] += array.size
-        if _seen[kind] >= WORTH or ("numba" in sys.modules and cache.ready(source(*kind))):
-            _loaded.add(kind)
-    return kind in _loaded
+    return worth(source(name, dtype.name), array.size)
 
 
 def run(name: str, array: Array, carry: Array | None, out: Array) -> Array:

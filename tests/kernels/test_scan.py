@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpuarray.kernels import interpreter, scan
+from gpuarray.kernels import cache, interpreter, scan
 from gpuarray.kernels.backends.numpy import BACKEND
+from gpuarray.kernels.worth import Worth
 
 Array = np.ndarray[Any, Any]
 
 
 @pytest.fixture(autouse=True)
 def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan, "WORTH", 0)
-    monkeypatch.setattr(scan, "SMALL", 1)
+    monkeypatch.setattr(scan, "worth", Worth(elements=0, at_least=1))
 
 
 def values(shape: tuple[int, ...], dtype: str) -> Array:
@@ -75,14 +75,11 @@ def test_what_does_not_apply_is_interpreted() -> None:
 
 
 def test_a_process_compiles_when_it_has_scanned_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan, "WORTH", 1000)
-    monkeypatch.setattr(scan, "_seen", type(scan._seen)())
-    monkeypatch.setattr(scan, "_loaded", set())
-    monkeypatch.setattr(scan.cache, "ready", lambda text: False)
+    monkeypatch.setattr(scan, "worth", Worth(elements=1000, at_least=1))
+    monkeypatch.setattr(cache, "ready", lambda text: False)
     a = np.ones((3, 150))
     done = [scan.applies("sum", a, 1, None, a.dtype, np.empty_like(a)) for _ in range(5)]
     assert done == [False, False, True, True, True]
-    monkeypatch.setattr(scan, "_loaded", set())
-    monkeypatch.setattr(scan, "_seen", type(scan._seen)())
-    monkeypatch.setattr(scan.cache, "ready", lambda text: True)
+    scan.worth.forget()
+    monkeypatch.setattr(cache, "ready", lambda text: True)
     assert scan.applies("sum", a, 1, None, a.dtype, np.empty_like(a))  # on disk already
