@@ -20,7 +20,7 @@ DIGIT = 16
 """Bits of a digit."""
 _BINNED = {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"}
 
-worth = Worth(elements=2**27, at_least=2**14)
+worth = Worth(elements=2**26, at_least=2**14)
 
 
 def in_bins(xp: Any, rows: Any, edges: Any, weights: Any = None) -> Any:
