@@ -147,7 +147,10 @@ class Staging:
                 flights.start(lease, self._backend.upload(lease.array, part), index)
 
     def download(self, array: Any, out: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
-        """A device array as a NumPy array: `out`, which may have any strides, or a new one."""
+        """A device array as a NumPy array: `out`, which may have any strides, or a new one.
+
+        Who calls has waited for the work that made the array: the copy is made beside what others have queued since.
+        """
         backend = self._backend
         with backend.active():
             if array.dtype.hasobject:
@@ -155,14 +158,15 @@ class Staging:
             dense, axes = in_memory_order(array)
             if not dense.flags.c_contiguous:
                 dense = backend.xp.ascontiguousarray(dense).reshape(dense.shape)
+                backend.record().wait()
             if array.dtype.itemsize > self._piece:
-                return _placed(backend.download(dense).wait().transpose(_inverse(axes)), out)
+                return _placed(backend.download(dense, done=True).wait().transpose(_inverse(axes)), out)
             here = np.empty(dense.shape, dense.dtype) if out is None else out.transpose(axes)
             flat, target = _flat(dense, here)
             with self._flights(target) as flights:
                 for index, part in self._parts(flat):
                     lease = flights.lease(part)
-                    flights.start(lease, backend.download(part, lease.array), index)
+                    flights.start(lease, backend.download(part, lease.array, done=True), index)
             return here.transpose(_inverse(axes)) if out is None else out
 
     def copy_from(self, other: Staging, array: Any) -> Any:
@@ -193,7 +197,7 @@ class Staging:
             for (index, part), (_, there) in zip(self._parts(target), self._parts(source), strict=True):
                 lease = flights.lease(part)
                 with other._backend.active():
-                    lease.copy = other._backend.download(there, lease.array)
+                    lease.copy = other._backend.download(there, lease.array, done=True)
                     lease.copy.wait()
                 flights.start(lease, self._backend.upload(lease.array, part), index)
 

@@ -101,6 +101,21 @@ class DeviceTests:
         np.testing.assert_array_equal(backend.to_host(z), host + 9)
         backend.record().wait()
 
+    def test_a_download_of_what_is_done_is_made_beside_the_work(self, backend: Any) -> None:
+        host = np.zeros(100_000)
+        x = backend.upload(filled(backend, host)).wait()
+        y = x + 1
+        backend.record().wait()
+        z = y
+        for _ in range(50):
+            z = z + 1
+        copies = [backend.download(a, filled(backend, host), done=True) for a in (x, y)]
+        del x, y
+        for expected, copy in zip((0, 1), copies, strict=True):
+            np.testing.assert_array_equal(copy.wait(), host + expected)
+        backend.record().wait()
+        np.testing.assert_array_equal(backend.download(z, done=True).wait(), host + 51)
+
     def test_pinned_memory_is_used_again_after_a_copy(self, backend: Any) -> None:
         staging = backend.pinned(8 * 5000).view(FLOAT)
         arrays = []

@@ -156,10 +156,12 @@ class DeviceBackend(Backend, Protocol):
         The array is contiguous in C order. It is not changed, nor its memory given back, before the copy is done.
         """
 
-    def download(self, array: Any, out: np.ndarray[Any, Any] | None = None) -> Copy:
+    def download(self, array: Any, out: np.ndarray[Any, Any] | None = None, *, done: bool = False) -> Copy:
         """Start to copy a device array to the host, after all work queued so far: to `out`, or a new array.
 
         Both are contiguous in C order, as for `upload`. The device array is not changed until the copy is done.
+        `done`: an `Event` after the work that has written the array was waited for; the copy then waits for none, and
+        is made beside what was queued since.
         """
 
     def record(self) -> Event:

@@ -226,7 +226,7 @@ class CupyBackend:
             refuse_unlike(array, target)
             return self._copier.upload(array, target)
 
-    def download(self, array: Any, out: Host | None = None) -> Copy:
+    def download(self, array: Any, out: Host | None = None, *, done: bool = False) -> Copy:
         if not self.is_array(array):
             raise TypeError(f"download takes an array of CuPy, not {type(array).__name__}")
         if out is not None and (not isinstance(out, np.ndarray) or self.is_array(out)):
@@ -235,7 +235,7 @@ class CupyBackend:
             refuse_strided("source", array)
             target = np.empty(array.shape, array.dtype) if out is None else out
             refuse_unlike(array, target)
-            return self._copier.download(array, target)
+            return self._copier.download(array, target, done)
 
     def nbytes(self, array: Any) -> int:
         return int(array.nbytes)

@@ -139,12 +139,13 @@ class Copier:
         )
         return self._arriving(source, target)
 
-    def download(self, source: Any, target: Host) -> Copy:
-        """Start to copy from a device array, both in C order, after the work queued so far. To pageable memory it
-        starts when it is waited for: the driver has the caller wait."""
+    def download(self, source: Any, target: Host, done: bool = False) -> Copy:
+        """Start to copy from a device array, both in C order, after the work queued so far unless it is known to be
+        `done`. To pageable memory it starts when it is waited for: the driver has the caller wait."""
         if not target.nbytes:
             return Copy(target, _nothing)
-        self.out_of.wait_event(self.event(self._work))
+        if not done:
+            self.out_of.wait_event(self.event(self._work))
         if self.pinned.holds(target):
             source.data.copy_to_host_async(target.ctypes.data, target.nbytes, self.out_of)
             event = self.event(self.out_of)

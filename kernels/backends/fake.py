@@ -6,6 +6,7 @@ not been waited for cannot be used, nor can its memory be given back before the 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -112,12 +113,18 @@ class Fake(Memory):
         result = function(*given, **options)
         if on is not None:
             result = result(inside)
-        if "out" in named or not _looks_into(result, opened):
-            self._worked(opened)
+        if function is operator.setitem:
+            self._worked(opened, arguments[0])
+        elif "out" in named or not _looks_into(result, opened):
+            out = named.get("out")
+            self._worked(opened, *(out if isinstance(out, tuple) else (out,)))
         return self._close(result, opened)
 
-    def _worked(self, opened: dict[int, FakeArray]) -> None:
+    def _worked(self, opened: dict[int, FakeArray], *written: Any) -> None:
         self.work([array._buffer for array in opened.values()])
+        for array in written:
+            if isinstance(array, FakeArray):
+                array._buffer.made = self.queued
 
     def _open(self, value: Any, opened: dict[int, FakeArray]) -> Any:
         if isinstance(value, FakeArray):
@@ -160,6 +167,7 @@ class Fake(Memory):
             raise TypeError(f"from_host takes a NumPy array, not {type(array).__name__}")
         target = FakeArray(self, np.empty_like(array), Buffer(self, array.nbytes))
         target._data[...] = array
+        target._buffer.made = 0  # by a copy, which is done
         self._count_upload(array.nbytes)
         return target
 
@@ -231,13 +239,15 @@ class Fake(Memory):
             buffer.pending += 1
             return Copy(self, source, target._data, target, finish, ready)
 
-    def download(self, array: FakeArray, out: Host | None = None) -> Copy:
+    def download(self, array: FakeArray, out: Host | None = None, *, done: bool = False) -> Copy:
         """Start to copy a device array to the host; until it is waited for, the NumPy array holds rubbish."""
         if not isinstance(array, FakeArray):
             raise TypeError(f"download takes a device array, not {type(array).__name__}")
         if out is not None and not isinstance(out, np.ndarray):
             raise TypeError(f"download copies to a NumPy array, not to {type(out).__name__}")
         source = self._inside(array)
+        if done and not self.reached(array._buffer.made):
+            raise NotReadyError("an array is copied as if it were done, before its work has been waited for")
         target = np.empty_like(source) if out is None else out
         refuse_unlike(source, target)
         if target.dtype.kind not in "SUO":
@@ -247,7 +257,7 @@ class Fake(Memory):
             assert array is not None  # and so kept
             self._count_download(source.nbytes)
 
-        return Copy(self, source, target, target, finish)
+        return Copy(self, source, target, target, finish, done=done)
 
     def nbytes(self, array: FakeArray) -> int:
         return int(array.nbytes)
@@ -259,6 +269,7 @@ class Fake(Memory):
         target = FakeArray(self, np.empty_like(there), Buffer(self, there.nbytes))
         array._device.record().wait()
         target._data[...] = there
+        target._buffer.made = 0
         with self.lock:
             self.counters.peer_copies += 1
             self.counters.peer_nbytes += there.nbytes
@@ -275,7 +286,7 @@ class Fake(Memory):
         given = [self._open(o, opened) for o in operands]
         into = None if out is None else self._open(out, opened)
         made = HOST.elementwise(program, given, shape, compiled=compiled, out=into)
-        self._worked(opened)
+        self._worked(opened, out)
         result: FakeArray = self._close(made, opened)
         return result
 
@@ -309,7 +320,7 @@ class Fake(Memory):
         into = None if out is None else self._open(out, opened)
         given, start = self._open(array, opened), self._open(carry, opened)
         made = HOST.scan(name, given, axis, start, dtype, out=into)
-        self._worked(opened)
+        self._worked(opened, out)
         result: FakeArray = self._close(made, opened)
         return result
 
@@ -330,7 +341,7 @@ class Fake(Memory):
         given = [self._open(f, opened) for f in fields]
         targets = None if into is None else [self._open(r, opened) for r in into]
         made = HOST.sweep(stencil, edges, scalars, domain, out, given, origins, compiled=compiled, into=targets)
-        self._worked(opened)
+        self._worked(opened, *(into or ()))
         results: tuple[FakeArray, ...] = self._close(made, opened)
         return results
 

@@ -66,7 +66,7 @@ class Memory:
         self.hazards: list[str] = []
         """What would have spoilt data on a GPU."""
         self.lock = threading.RLock()
-        self._queued = self._done = 0
+        self.queued = self._done = 0
 
     def take(self, nbytes: int) -> None:
         """Count an allocation, or refuse it."""
@@ -90,13 +90,13 @@ class Memory:
     def work(self, buffers: Collection[Buffer]) -> None:
         """Queue work that uses some memory."""
         with self.lock:
-            self._queued += 1
+            self.queued += 1
             for buffer in buffers:
                 if buffer.used:
-                    buffer.used[0] = self._queued
+                    buffer.used[0] = self.queued
 
     def record(self) -> Event:
-        return Event(self, self._queued)
+        return Event(self, self.queued)
 
     def pinned(self, nbytes: int) -> Host:
         array = np.empty(nbytes, np.uint8)
@@ -114,6 +114,11 @@ class Memory:
         """Work up to a time is done."""
         with self.lock:
             self._done = max(self._done, time)
+
+    def reached(self, time: int) -> bool:
+        """Whether somebody has waited for the work up to a time."""
+        with self.lock:
+            return time <= self._done
 
 
 class Event:
@@ -134,13 +139,15 @@ class Buffer:
     ordered : it is reused in the order of work, so it may be given back while work that uses it is queued
     """
 
-    __slots__ = ("__weakref__", "nbytes", "pending", "used")
+    __slots__ = ("__weakref__", "made", "nbytes", "pending", "used")
 
     def __init__(self, memory: Memory, nbytes: int, ordered: bool = True) -> None:
         memory.take(nbytes)
         self.nbytes = nbytes
         self.pending = 0
         """Copies to it that were not waited for."""
+        self.made = memory.queued if ordered else 0
+        """When work last wrote to it."""
         self.used: list[int] = [] if ordered else [0]
         weakref.finalize(self, memory.give, nbytes, self.used).atexit = False
 
@@ -156,12 +163,13 @@ class Copy:
         array: Any,
         finish: Callable[[], None],
         after: Event | None = None,
+        done: bool = False,
     ) -> None:
         self.array = array
         self._after = after  # work of another device
         self._memory, self._source, self._target, self._finish = memory, source, target, finish
         self._checksum = checksum(source)
-        self._event = memory.record()
+        self._event = None if done else memory.record()
         self._under_way = True
 
     def wait(self) -> Any:
@@ -171,7 +179,8 @@ class Copy:
         with self._memory.lock:
             if self._under_way:
                 self._under_way = False
-                self._event.wait()
+                if self._event is not None:
+                    self._event.wait()
                 self._finish()
                 if checksum(self._source) != self._checksum:
                     raise OverwrittenError("an array was changed while it was copied; wait for the copy first")

@@ -145,11 +145,11 @@ def test_a_copy_that_fails_leaves_nothing_behind(device, monkeypatch, way, at):
     there = staging.upload(array) if way == "download" else None
     start, count = getattr(device, way), [0]
 
-    def fail(*given):
+    def fail(*given, **named):
         count[0] += 1
         if count[0] == at:
             raise OSError("the bus is gone")
-        return start(*given)
+        return start(*given, **named)
 
     monkeypatch.setattr(device, way, fail)
     call = (lambda: staging.upload(array)) if way == "upload" else (lambda: staging.download(there))

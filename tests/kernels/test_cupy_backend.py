@@ -151,6 +151,17 @@ def test_an_upload_is_not_done_before_it_is_waited_for() -> None:
     assert (back.wait() == 2).all()
 
 
+def test_a_copy_of_what_is_done_waits_for_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = make()
+    there, waited = backend.from_host(np.ones(10)), []
+    stream = backend._copier.out_of
+    monkeypatch.setattr(stream, "wait_event", waited.append)
+    for done, events in ((True, 0), (False, 1)):
+        copy = backend.download(there, backend.pinned(80).view(FLOAT), done=done)
+        assert len(waited) == events
+        assert (copy.wait() == 1).all()
+
+
 def test_the_limit_is_hard_and_freed_memory_is_used_again() -> None:
     backend = make(limit=1000)
     with backend.active():

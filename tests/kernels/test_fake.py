@@ -13,6 +13,7 @@ import pytest
 from gpuarray.kernels.backends.fake import Copy, Fake, FakeArray, FakeOutOfMemoryError, NotReadyError, OverwrittenError
 from gpuarray.kernels.errors import GPUArrayError
 from gpuarray.kernels.program import Affine, Builder
+from gpuarray.kernels.testing_tools import identity
 
 FLOAT = np.dtype("float64")
 
@@ -327,3 +328,28 @@ def test_arrays_of_two_devices_do_not_mix(x: FakeArray) -> None:
     other = Fake().from_host(np.zeros((3, 4)))
     with pytest.raises(TypeError, match="another device"):
         x + other
+
+
+def test_what_is_not_done_is_not_copied_as_if_it_were() -> None:
+    device = Fake()
+    x = device.upload(np.arange(4.0)).wait()
+    np.testing.assert_array_equal(device.download(x, done=True).wait(), np.arange(4.0))
+    out, shape = device.empty((4,), np.dtype("float64")), (4,)
+    device.record().wait()
+    program = identity("float64")
+    made: list[Any] = [lambda: x + 1, lambda: x * 2, lambda: device.elementwise(program, (x,), shape, compiled=False)]
+    made += [lambda: device.elementwise(program, (x,), shape, compiled=True, out=out), lambda: fill(out, x)]
+    made += [lambda: device.xp.add(x, x, out=out), lambda: device.xp.concatenate([x, x])]
+    for make in made:
+        y = make()
+        with pytest.raises(NotReadyError, match="before its work has been waited for"):
+            device.download(y, done=True)
+        device.record().wait()
+        assert device.download(y, done=True).wait().shape == y.shape
+        device.download(x, done=True).wait()
+    assert device.hazards == []
+
+
+def fill(target: Any, value: Any) -> Any:
+    target[:] = value
+    return target
