@@ -16,6 +16,7 @@ import numpy as np
 from gpuarray import config
 from gpuarray.array import NDArray
 from gpuarray.elementwise import apply
+from gpuarray.graph.grid import Chunks
 from gpuarray.graph.node import Node
 from gpuarray.graph.routine import Routine, Traits
 from gpuarray.kernels import ordering
@@ -43,11 +44,22 @@ def together(
     `kept`: by tasks of its own, for a sort, whose tasks have no memory left.
     """
     first = arrays[0]
+    if kept:
+        first = first.rechunk(fitting(first.chunks))
     traits = Traits(label, scratch=1.5, cost=8, within=not kept)
     along = (tuple(range(first.ndim)),) * len(arrays)
     nodes = (a.node for a in arrays)
     made: Node = Routine(function, keywords, np.dtype(dtype), first.chunks, along, traits, *nodes)
     return NDArray(made)
+
+
+def fitting(chunks: Chunks) -> tuple[int, ...]:
+    """Lengths of chunks of which a task holds a dozen copies easily, no longer than others."""
+    lengths, most = [max(1, c.largest) for c in chunks], max(4096, room() // 1024)
+    while math.prod(lengths) > most:
+        longest = max(range(len(lengths)), key=lengths.__getitem__)
+        lengths[longest] = -(-lengths[longest] // 2)
+    return tuple(lengths)
 
 
 def rearranged(x: NDArray, places: NDArray, axis: int = -1) -> NDArray:
@@ -117,6 +129,36 @@ def _word_of(packed: Any, bits: int, width: int) -> Any:
     return (high << np.uint64(64 - top)) | packed.imag.astype(WORD)
 
 
+def gathered(x: NDArray, index: NDArray) -> NDArray:
+    """``x[index]`` of vectors, for positions that are lazy and not negative; they are sorted at once.
+
+    Sorted, they go through the array once, block by block; what they found is put in order by another sort.
+    """
+    from gpuarray.joining import concatenate
+    from gpuarray.searching import searchsorted
+    from gpuarray.several import persist
+
+    ordered, positions = persist(*sort_with_positions(index))
+    block = max(1, room() // (32 * max(8, x.dtype.itemsize)))
+    starts = np.arange(0, x.size + block, block)
+    edges = searchsorted(ordered, starts).compute()
+    found = []
+    for k in range(len(starts) - 1):
+        if edges[k] < edges[k + 1]:
+            part, places = x[starts[k] : starts[k + 1]], ordered[edges[k] : edges[k + 1]]
+            along: tuple[tuple[int | None, ...], ...] = ((0,), (None,))
+            traits = Traits("gather", scratch=1.5, cost=8)
+            nodes = (places.node, part.node)
+            cut = places.chunks
+            made: Node = Routine(_picked, (("start", int(starts[k])),), x.dtype, cut, along, traits, *nodes)
+            found.append(NDArray(made))
+    return rearranged(concatenate(found), positions) if found else x[:0]
+
+
+def _picked(xp: Any, places: Any, part: Any, start: int) -> Any:
+    return part[places - start]
+
+
 # Ranks by several keys.
 
 
@@ -129,12 +171,21 @@ def lexical(keys: Sequence[NDArray], axis: int) -> NDArray:
     n = keys[0].shape[axis]
     rank_bits = max(1, (n - 1).bit_length())
     parts: list[tuple[NDArray, int]] = []
-    for key in keys:
+    for key in (part for k in keys for part in _real_parts(k)):
         code, bits = _code(key, axis, rank_bits)
         if parts and sum(b for _, b in parts) + bits > 2 * HALF:
             parts = [(ranks(_side_by_side(parts), axis), rank_bits)]
         parts.append((code, bits))
     return _side_by_side(parts)
+
+
+def _real_parts(key: NDArray) -> list[NDArray]:
+    """Keys that order complex numbers as a sort does: those with NaN last, and else by one part and then the other."""
+    if key.dtype.kind != "c":
+        return [key]
+    parts = [apply("real", key), apply("imag", key)]
+    absent = [apply("isnan", p) for p in parts]
+    return [*absent, *(apply("where", a, p.dtype.type(0), p) for a, p in zip(absent, parts, strict=True))]
 
 
 def _code(key: NDArray, axis: int, rank_bits: int) -> tuple[NDArray, int]:
@@ -155,7 +206,7 @@ def _ordered(xp: Any, key: Any) -> Any:
 def ranks(x: NDArray, axis: int) -> NDArray:
     """For each element along an axis, how many different ones are smaller; NaN is the largest."""
     values, positions = sort_with_positions(x, axis)
-    dense = (changes(values, axis).astype(np.int64)).cumsum(axis=axis) - 1
+    dense = changes(values, axis).astype(np.int64).cumsum(axis=axis)
     small = np.dtype(np.uint32 if values.shape[axis] < 2**32 else np.uint64)
     return rearranged(dense.astype(small), positions, axis).astype(WORD)
 
@@ -202,8 +253,3 @@ def _joined(xp: Any, *codes: Any, widths: tuple[int, ...], dtype: np.dtype[Any])
             high = (high << np.uint64(count)) | (low >> np.uint64(HALF - count))
             low = ((low << np.uint64(count)) & mask) | part
     return as_complex(xp, high, low)
-
-
-def smaller_than_memory(shape: tuple[int, ...], axis: int, itemsize: int) -> bool:
-    """Whether a task for one row along an axis takes little of the memory limit."""
-    return math.prod(shape[axis : axis + 1]) * itemsize <= room() // 8

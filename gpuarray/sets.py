@@ -9,7 +9,6 @@ import numpy as np
 from gpuarray.array import NDArray, asarray
 from gpuarray.axes import normalize_axis
 from gpuarray.elementwise import apply
-from gpuarray.errors import MemoryLimitError
 from gpuarray.joining import concatenate
 from gpuarray.manipulation import ravel, reshape
 from gpuarray.numeric import diff
@@ -62,21 +61,23 @@ def unique(
     (array([1, 3]), array([1, 3]))
 
     Arguments as in `numpy.unique`. The array is sorted (see `sort`), externally if it must be, and kept for as long as
-    the results are; tasks that compute the inverse hold the distinct elements whole. With `axis`, the array is held in
-    memory whole. Raises AxisError out of range, MemoryLimitError where an array to be held does not fit.
+    the results are; tasks that compute the inverse hold the distinct elements whole. With `axis`, an array of more than
+    a quarter of the memory limit has its slices ranked, many of them by two external sorts for each of their elements.
+    Raises AxisError out of range, MemoryLimitError for slices that are both many and long.
     """
     x = asarray(ar)
     wanted = (return_index, return_inverse, return_counts)
+    if axis is not None:
+        from gpuarray.rearranging import room
+        from gpuarray.unique_rows import unique_rows
+
+        at = normalize_axis(axis, x.ndim)
+        if x.dtype.kind in "biufc" and 4 * x.nbytes > room() and x.size:
+            rows = unique_rows(x, at, *wanted)
+            return tuple(rows) if len(rows) > 1 else rows[0]
     if axis is not None or x.nbytes <= SMALL:
-        if axis is not None:
-            normalize_axis(axis, x.ndim)
         numpy: Any = np.unique
-        try:
-            whole = x.compute()
-        except MemoryLimitError as error:
-            error.add_note("unique with axis= holds the array whole; without it, it sorts externally")
-            raise
-        made = numpy(whole, *wanted, axis=axis, equal_nan=equal_nan)
+        made = numpy(x.compute(), *wanted, axis=axis, equal_nan=equal_nan)
         return tuple(asarray(m) for m in made) if isinstance(made, tuple) else asarray(made)
     flat = ravel(x)
     if return_index:

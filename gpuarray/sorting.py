@@ -255,7 +255,9 @@ def lexsort(keys: Any, axis: int = -1) -> NDArray:
     >>> ga.lexsort(([9, 4, 0, 4], [1, 5, 1, 4])).compute()
     array([2, 0, 3, 1])
 
-    Arguments as in `numpy.lexsort`. A task holds the axis whole. Raises ValueError for keys of different shapes.
+    Arguments as in `numpy.lexsort`. Keys along an axis that a task does not hold are put side by side, in a number that
+    is sorted externally; of more than 106 bits, the first ones are replaced by their ranks, with two sorts more. Raises
+    ValueError for keys of different shapes.
     """
     from gpuarray.joining import stack
 
@@ -275,6 +277,10 @@ def lexsort(keys: Any, axis: int = -1) -> NDArray:
     if not first.ndim:
         return asarray(np.zeros((), np.int64))
     at = normalize_axis(axis, first.ndim)
+    from gpuarray.rearranging import lexical, room
+
+    if 3 * first.shape[at] * (8 + sum(k.dtype.itemsize for k in made)) > room() // 4:
+        return argsort(lexical([k.rechunk(first.chunks) for k in reversed(made)], at), axis=at)
     if len({k.dtype for k in made}) == 1:
         x = stack(made, axis=0)
         along: list[tuple[int | None, ...]] = [(None, *(None if a == at else a for a in range(first.ndim)))]
@@ -284,12 +290,9 @@ def lexsort(keys: Any, axis: int = -1) -> NDArray:
         nodes = [k.node for k in made]
     n = first.shape[at]
     chunks = (*first.chunks[:at], Lengths.regular(n, n), *first.chunks[at + 1 :])
-    traits = Traits("lexsort", whole=(at,), scratch=2, cost=64, remedy=KEYS)
+    traits = Traits("lexsort", whole=(at,), scratch=2, cost=64)
     node: Node = Routine(_lexsort, (("axis", at),), np.dtype(np.int64), chunks, tuple(along), traits, *nodes)
     return NDArray(node)
-
-
-KEYS = "sorting by several keys holds the axis whole: put the keys into one integer, which argsort sorts externally"
 
 
 def _lexsort(xp: Any, *keys: Any, axis: int) -> Any:

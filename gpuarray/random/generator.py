@@ -13,14 +13,18 @@ from gpuarray.array import NDArray, asarray
 from gpuarray.axes import as_shape, normalize_axis
 from gpuarray.chunking import Chunks
 from gpuarray.elementwise import apply, into
+from gpuarray.gathering import take
 from gpuarray.graph.blocks import MapBlocks
 from gpuarray.graph.grid import one_chunk
 from gpuarray.graph.node import Node
 from gpuarray.graph.routine import Routine, Traits
+from gpuarray.kernels import ordering
 from gpuarray.manipulation import ravel, reshape
 from gpuarray.random.arguments import INT64, cumulative, positive, result_shape
 from gpuarray.random.base import FLOAT64
 from gpuarray.random.counts import Counts
+from gpuarray.rearranging import gathered, rearranged, room
+from gpuarray.sorting import argsort
 
 
 def default_rng(seed: Any = None) -> Generator:
@@ -133,9 +137,17 @@ class Generator(Counts):
     # Choices and orders.
 
     def choice(
-        self, a: Any, size: Any = None, replace: bool = True, p: Any = None, axis: int = 0, *, chunks: Chunks = "auto"
+        self,
+        a: Any,
+        size: Any = None,
+        replace: bool = True,
+        p: Any = None,
+        axis: int = 0,
+        shuffle: bool = True,
+        *,
+        chunks: Chunks = "auto",
     ) -> NDArray:
-        """Elements drawn from a vector, or from ``range(a)``, with or without replacement.
+        """Elements drawn from a vector, slices from an array along an axis, or numbers from ``range(a)``.
 
         >>> import gpuarray as ga
         >>> set(ga.random.default_rng(0).choice([2, 3, 5], 100).tolist())
@@ -143,36 +155,56 @@ class Generator(Counts):
 
         Parameters
         ----------
-        a : a vector, or an int; each task holds it whole
+        a : an array, or an int
         size : shape
-        replace : whether an element may be drawn more than once; False needs equal probabilities
+        replace : whether an element may be drawn more than once
         p : probability of each element; None for equal ones
+        axis : along which slices are drawn; their positions are computed at once where there are other axes
+        shuffle : changes nothing: what is drawn is always in random order
+
+        A task holds a vector `a` whole; one that is too long for that is gone through at once, after a sort of the
+        positions. Without replacement, and with `p`, one after the other is drawn as from those that are left, by
+        a sort of exponential numbers (Efraimidis and Spirakis, Information Processing Letters 97, 2006).
 
         Raises ValueError for an empty `a`, for more elements than there are without replacement, and for `p` that is
-        negative, does not add up to 1, or stands beside ``replace=False``.
+        negative or does not add up to 1; AxisError out of range.
         """
         values = None if isinstance(a, (int, np.integer)) else asarray(a)
-        if values is not None and (values.ndim != 1 or axis != 0):
-            raise ValueError(f"choice draws from a vector, got shape {values.shape} and axis={axis}")
-        n = operator.index(a) if values is None else values.size
+        if values is not None and not values.ndim:
+            raise ValueError(f"a={a!r} must be an integer, or an array with dimensions")
+        at = 0 if values is None else normalize_axis(axis, values.ndim)
+        n = operator.index(a) if values is None else values.shape[at]
         if n < 1 and size != 0:
-            raise ValueError(f"a={a} must be positive, or a vector with elements")
+            raise ValueError(f"a={a} must be positive, or an array with elements")
+        shares = None if p is None else cumulative(p, n)
         if not replace:
-            shape = result_shape(size)
-            count = math.prod(shape)
-            if count > n:
-                raise ValueError(f"size={size} asks for {count} of {n} elements without replacement")
-            if p is not None:
-                raise ValueError(
-                    "p= with replace=False is not supported: such draws depend on each other; "
-                    "numpy.random.default_rng(seed).choice(n, size, False, p) gives positions to index with"
-                )
-            drawn = reshape(self._order(n, count, chunks if isinstance(chunks, str) else "auto"), shape)
-        elif p is None:
+            drawn = self._without_replacement(n, size, p, chunks)
+        elif shares is None:
             drawn = self.integers(n, size=size, chunks=chunks)
         else:
-            drawn = _looked_up(_searched, asarray(cumulative(p, n)), self.random(size, chunks=chunks), INT64)
-        return drawn if values is None else _looked_up(_taken, values, drawn, values.dtype)
+            drawn = _looked_up(_searched, asarray(shares), self.random(size, chunks=chunks), INT64)
+        if values is None:
+            return drawn
+        if values.ndim > 1:
+            return take(values, drawn, axis=at)
+        if 4 * values.nbytes > room():
+            return reshape(gathered(values, ravel(drawn)), drawn.shape)
+        return _looked_up(_taken, values, drawn, values.dtype)
+
+    def _without_replacement(self, n: int, size: Any, p: Any, chunks: Chunks) -> NDArray:
+        """Positions in ``range(n)``, each at most once."""
+        shape = result_shape(size)
+        count = math.prod(shape)
+        if count > n:
+            raise ValueError(f"size={size} asks for {count} of {n} elements without replacement")
+        if p is None:
+            return reshape(self._order(n, count, chunks if isinstance(chunks, str) else "auto"), shape)
+        given = np.asarray(p, dtype=np.float64)
+        possible = int(np.count_nonzero(given))
+        if count > possible:
+            raise ValueError(f"Fewer non-zero entries in p than size: {possible} of {count}")
+        waits = self._draw("random_exponential", (n,), FLOAT64, "auto") / asarray(given)
+        return reshape(argsort(apply("where", asarray(given > 0), waits, np.inf))[:count], shape)
 
     def _order(self, n: int, count: int, chunks: Chunks) -> NDArray:
         """The first elements of a random order of ``range(n)``."""
@@ -187,7 +219,8 @@ class Generator(Counts):
         [0, 1, 2, 3, 4]
 
         An order of integers takes no memory: each is worked out by itself. For an array the positions are computed at
-        once, and a task holds as much of it as its elements come from. Raises AxisError out of range.
+        once, and a task holds as much of it as its elements come from; where the axis is too long for that, it is
+        sorted by them, externally. Raises AxisError out of range.
         """
         if isinstance(x, (int, np.integer)):
             n = operator.index(x)
@@ -197,6 +230,9 @@ class Generator(Counts):
         a = asarray(x)
         at = normalize_axis(axis, a.ndim)
         n = a.shape[at]
+        if 4 * n * (24 + a.dtype.itemsize) > room():
+            places = self._tried("unpermuted", (n,), "auto", float(n), dtype=INT64)
+            return rearranged(a, reshape(places, (-1, *(1,) * (a.ndim - at - 1))), at).rechunk(a.chunks)
         positions = self._order(n, n, "auto").compute()
         return a[(slice(None),) * at + (positions,)].rechunk(a.chunks)
 
@@ -223,13 +259,16 @@ class Generator(Counts):
         >>> ga.random.default_rng(0).permuted([[1, 2], [3, 4]], axis=1).sum(axis=1).compute()
         array([3, 7])
 
-        A task holds the axis whole. Raises AxisError out of range.
+        By a sort of random numbers; where an axis is too long for a task, by three external ones. Raises AxisError out
+        of range.
         """
         a = asarray(x)
         if axis is None:
             return into(out, reshape(self.permutation(ravel(a)), a.shape))
         at = normalize_axis(axis, a.ndim)
         keys = self._draw("random_uniform", a.shape, FLOAT64, a.chunks)
+        if 4 * a.shape[at] * (24 + 2 * a.dtype.itemsize) > room():
+            return into(out, rearranged(a, argsort(argsort(keys, at), at), at))
         along = tuple(None if i == at else i for i in range(a.ndim))
         traits = Traits("permuted", (at,), scratch=2, cost=50)
         made: Node = Routine(_sorted_by, (("axis", at),), a.dtype, a.chunks, (along, along), traits, a.node, keys.node)
@@ -246,7 +285,7 @@ class Generator(Counts):
 
 
 def _sorted_by(xp: Any, x: Any, keys: Any, axis: int) -> Any:
-    return xp.take_along_axis(x, xp.argsort(keys, axis=axis), axis=axis)
+    return xp.take_along_axis(x, ordering.argsort(xp, keys, axis, "stable"), axis=axis)
 
 
 def _searched(edges: Any, u: Any) -> Any:

@@ -311,17 +311,26 @@ def permuted(draws: Draws, n: Array) -> Array:
     A Feistel network on the bits of the index, repeated where it leaves the range. Source: Black and Rogaway, "Ciphers
     with arbitrary finite domains", CT-RSA 2002.
     """
+    return _walked(draws, n, range(6))
+
+
+def unpermuted(draws: Draws, n: Array) -> Array:
+    """Where `permuted` has each element: the rounds of its network backwards."""
+    return _walked(draws, n, range(5, -1, -1))
+
+
+def _walked(draws: Draws, n: Array, rounds: range) -> Array:
     most = int(n.flat[0])
     half = max(1, (max(1, most - 1).bit_length() + 1) // 2)
-    mask = np.uint64((1 << half) - 1)
+    mask, forwards = np.uint64((1 << half) - 1), rounds.step > 0
     x = draws.index.copy()
     open_ = np.arange(x.size)
     while open_.size:
         left, right = x[open_] >> np.uint64(half), x[open_] & mask
-        for number in range(6):
+        for number in rounds:
             lane = np.uint64(draws.stream + LANE * (number + 1))
-            bits, _ = philox.philox_block(np.uint64(draws.key), lane, right)
-            left, right = right, left ^ (bits & mask)
+            bits, _ = philox.philox_block(np.uint64(draws.key), lane, right if forwards else left)
+            left, right = (right, left ^ (bits & mask)) if forwards else (right ^ (bits & mask), left)
         x[open_] = (left << np.uint64(half)) | right
         open_ = open_[x[open_] >= np.uint64(most)]
     return x.astype(np.int64)
@@ -339,6 +348,7 @@ METHODS: dict[str, Callable[..., Array]] = {
         permuted,
         poisson,
         standard_gamma,
+        unpermuted,
         vonmises,
         wald,
         zipf,

@@ -190,13 +190,9 @@ def test_large_sets_stay_in_the_limit():
 
 
 def test_what_holds_an_axis_whole_says_so_where_it_does_not_fit():
-    rng = ga.random.default_rng(0)
-    x, rows = rng.integers(0, 9, 2_000_000, chunks=100_000), rng.random((500_000, 4), chunks=(10_000, 4))
-    with ga.config.set(host_memory="12 MB"):
-        with pytest.raises(ga.errors.MemoryLimitError, match="put the keys into one integer"):
-            ga.lexsort((x, x)).sum().compute()
-        with pytest.raises(ga.errors.MemoryLimitError, match="takes these axes whole"):
-            ga.bitwise_or.reduce(x).compute()
-        with pytest.raises(ga.errors.MemoryLimitError) as caught:
-            ga.unique(rows, axis=0)
-    assert "without it, it sorts externally" in caught.value.__notes__[0]
+    x = ga.random.default_rng(0).integers(0, 9, 2_000_000, chunks=100_000)
+    with (
+        ga.config.set(host_memory="12 MB"),
+        pytest.raises(ga.errors.MemoryLimitError, match="takes these axes whole"),
+    ):
+        ga.bitwise_or.reduce(x).compute()
