@@ -1,4 +1,7 @@
-"""The array users hold: a handle on one node of the graph."""
+"""The array users hold: a handle on one node of the graph.
+
+What plans and runs is imported when something is first computed: many processes only build.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from gpuarray import config, run
+from gpuarray import config
 from gpuarray.checks import check_device, check_dtype, check_order, refuse_masked
 from gpuarray.chunking import Chunks as ChunksLike
 from gpuarray.chunking import contiguous_chunks, normalize_chunks
@@ -159,6 +162,8 @@ class NDArray(Installed):
                 f"device={device!r} says whether the result stays where it is computed, so it is True or False; "
                 "gpuarray.config.set(device=...) says where that is"
             )
+        from gpuarray import run
+
         with run.where(executor, scheduler):
             if device:
                 made: np.ndarray[Any, Any] = run.compute_on_device(self.node)
@@ -180,6 +185,8 @@ class NDArray(Installed):
         >>> y[2:4].compute()
         array([4, 6])
         """
+        from gpuarray import run
+
         return NDArray(run.persist_nodes([self.node])[0])
 
     def rechunk(self, chunks: ChunksLike = "auto") -> NDArray:
@@ -248,6 +255,8 @@ class NDArray(Installed):
             )
         node = self._current()
         if self._value is None:
+            from gpuarray import run
+
             found = run.element(node)
             self._value = run.compute_nodes([node])[0] if found is None else found
         return self._value.reshape(())

@@ -9,6 +9,7 @@ import numpy as np
 from gpuarray.array import NDArray, asarray, install
 from gpuarray.axes import normalize_axis
 from gpuarray.elementwise import apply, cast, into
+from gpuarray.graph.cells import cells
 from gpuarray.graph.leaves import Const
 from gpuarray.graph.move import Concat
 from gpuarray.graph.node import Node
@@ -16,7 +17,6 @@ from gpuarray.graph.scan import Scan
 from gpuarray.graph.select import Select
 from gpuarray.kernels.reductions import REDUCTIONS
 from gpuarray.manipulation import ravel
-from gpuarray.optimize.reductions import cells
 
 
 def scan(op: str, a: Any, axis: Any, dtype: Any, out: Any = None) -> NDArray:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from gpuarray.array import NDArray
+from gpuarray.graph.cells import cells
 from gpuarray.graph.fold import Fold
 from gpuarray.graph.grid import Lengths
 from gpuarray.graph.node import Node
-from gpuarray.optimize.reductions import cells
 
 GROUPS = 16
 """Tasks that go through the pieces, at most."""

@@ -14,7 +14,6 @@ from gpuarray.graph.node import Node
 from gpuarray.graph.reduce import Combine
 from gpuarray.graph.scatter import Compress, Scatter
 from gpuarray.graph.select import AxisMap, Indices, Select
-from gpuarray.optimize.reductions import partial_of
 
 if TYPE_CHECKING:
     from gpuarray.array import NDArray
@@ -218,6 +217,7 @@ def masked(x: NDArray, key: Key) -> Node:
 def compress(node: Node, mask: NDArray) -> Node:
     """The elements of an array where a mask of its shape is true, in C order."""
     from gpuarray.array import NDArray
+    from gpuarray.optimize.reductions import partial_of
 
     total = int(np.prod(node.shape, dtype=np.int64))
     flat = node if node.ndim == 1 else Reshape((total,), node)

@@ -18,10 +18,10 @@ from gpuarray import config, recycled
 from gpuarray.cluster.progress import progress_bars
 from gpuarray.cluster.reporting import listeners
 from gpuarray.cluster.sizes import format_bytes
-from gpuarray.cluster.task import Chunk, Key, StaysHere
+from gpuarray.cluster.task import Chunk, Key
 from gpuarray.errors import MemoryLimitError
 from gpuarray.executors import current
-from gpuarray.graph.grid import Chunks, Lengths, Region, as_slices
+from gpuarray.graph.grid import Lengths
 from gpuarray.graph.leaves import Source, Stored
 from gpuarray.graph.move import Rechunk
 from gpuarray.graph.node import Node
@@ -30,29 +30,7 @@ from gpuarray.plan import direct
 from gpuarray.plan.build import RunPlan, build
 from gpuarray.plan.policy import policy
 from gpuarray.readers import KeptReader, read_kept
-
-
-class ArraySink(StaysHere):
-    """A NumPy array that `compute` returns, filled region by region."""
-
-    units: Chunks | None = None
-    in_memory = True
-    write_nbytes = 0
-    """Bytes that one call of `write` allocates for a while."""
-
-    def __init__(self, array: np.ndarray[Any, Any]) -> None:
-        self.array = array
-
-    @property
-    def nbytes(self) -> int:
-        return int(self.array.nbytes)
-
-    def target(self, region: Region, backend: Any) -> Any:
-        """Memory that a kernel may write a region to directly, where the backend's memory is the host's."""
-        return self.array[as_slices(region) or ...] if backend.xp is np else None
-
-    def write(self, region: Region, array: np.ndarray[Any, Any]) -> None:
-        self.array[as_slices(region)] = array
+from gpuarray.sinks import ArraySink
 
 
 def make_plan(roots: Sequence[Node], sinks: Sequence[Any]) -> RunPlan:

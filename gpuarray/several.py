@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray import run
 from gpuarray.array import NDArray
 
 
@@ -35,6 +34,8 @@ def compute(*arrays: NDArray, executor: Any = None, scheduler: str | None = None
     Raises TypeError for what is no NDArray, MemoryLimitError, before anything runs, where results or tasks do not fit
     the memory limit.
     """
+    from gpuarray import run
+
     nodes = _nodes(arrays, "compute")
     with run.where(executor, scheduler):
         return tuple(run.compute_nodes(nodes)) if nodes else ()
@@ -51,5 +52,7 @@ def persist(*arrays: NDArray) -> tuple[NDArray, ...]:
 
     Raises as `compute`.
     """
+    from gpuarray import run
+
     nodes = _nodes(arrays, "persist")
     return tuple(NDArray(n) for n in run.persist_nodes(nodes)) if nodes else ()

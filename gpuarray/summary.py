@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from gpuarray import config
 from gpuarray.array import NDArray, as_node, install
-from gpuarray.executors import current
 
 if TYPE_CHECKING:
     from gpuarray.display.stages import Drawing
@@ -36,6 +35,7 @@ def explain(*arrays: Any, then: Then = "compute") -> Explanation:
     It never raises MemoryLimitError: what would be refused is shown with the refusal. Raises ValueError for another
     `then`, or without arrays.
     """
+    from gpuarray.executors import current
     from gpuarray.plan.attempt import Machine
     from gpuarray.plan.explain import explain as explained
     from gpuarray.plan.policy import policy

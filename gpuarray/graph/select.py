@@ -6,7 +6,6 @@ node, so a chain of views is one `Select` and costs nothing: composing two is sl
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,6 +30,8 @@ class Indices:
     __slots__ = ("_digest", "array")
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        import hashlib
+
         self.array = np.array(array, dtype=np.int64)  # a copy: the user may write to theirs
         self.array.flags.writeable = False
         self._digest = hashlib.blake2b(self.array.tobytes(), digest_size=16).digest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -120,6 +119,8 @@ def to_dask(self: NDArray) -> Any:
     in its thread and within the limits set here, with all that leads to the chunk; what all chunks share is computed
     for each of them, so `persist` that (for schedulers in this process), or write it to zarr.
     """
+    import uuid
+
     import dask.array as da
     from dask._task_spec import DataNode, Task, TaskRef
     from dask.highlevelgraph import HighLevelGraph

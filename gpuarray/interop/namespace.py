@@ -9,7 +9,6 @@ import numpy as np
 
 from gpuarray.array import NDArray, install
 from gpuarray.checks import check_device
-from gpuarray.executors import current
 from gpuarray.kernels.devices import CUDA
 from gpuarray.readers import DeviceReader, KeptReader, read_kept
 
@@ -100,6 +99,8 @@ def _dlpack(
 
 def _dlpack_device(self: NDArray) -> tuple[int, int]:
     """Where results are: a GPU's memory if tasks compute there, else the host's."""
+    from gpuarray.executors import current
+
     engine = current()
     return (CUDA, engine.backend.number) if engine.is_gpu else (HOST, 0)
 
@@ -113,11 +114,14 @@ def _cuda_array_interface(self: NDArray) -> dict[str, Any]:
     if isinstance(reader, DeviceReader):
         described: dict[str, Any] = reader.array.__cuda_array_interface__
         return described
-    if isinstance(reader, KeptReader) and self.npartitions == 1 and self.size and current().is_gpu:
-        # held by the reader: the chunk may be spilled while whoever asked reads this memory
-        reader.lent = read_kept(reader.chunks, reader.leaf, tuple(map(range, self.shape)), current().backend)
-        described = reader.lent.__cuda_array_interface__
-        return described
+    if isinstance(reader, KeptReader) and self.npartitions == 1 and self.size:
+        from gpuarray.executors import current
+
+        if (engine := current()).is_gpu:
+            # held by the reader: the chunk may be spilled while whoever asked reads this memory
+            reader.lent = read_kept(reader.chunks, reader.leaf, tuple(map(range, self.shape)), engine.backend)
+            described = reader.lent.__cuda_array_interface__
+            return described
     raise AttributeError("only a persisted array of one chunk on a GPU has __cuda_array_interface__")
 
 

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 
 from gpuarray.array import NDArray, install
-from gpuarray.kernels import backends
-from gpuarray.plan import direct
 
 
 def values(x: NDArray) -> np.ndarray[Any, Any] | None:
@@ -22,6 +20,9 @@ def values(x: NDArray) -> np.ndarray[Any, Any] | None:
         return x._value.reshape(x.shape)
     if x.size > np.get_printoptions()["threshold"]:
         return None
+    from gpuarray.kernels import backends
+    from gpuarray.plan import direct
+
     try:
         order = direct.order_if_small([x.node], 4 * direct.SMALL)
         return None if order is None else direct.compute(order, [x.node], backends.get("numpy"))[0]

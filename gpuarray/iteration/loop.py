@@ -6,16 +6,18 @@ import inspect
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpuarray.array import NDArray
 from gpuarray.graph.leaves import Source
-from gpuarray.iteration.checkpoint import Checkpoint
 from gpuarray.iteration.steps import Steps
 from gpuarray.several import persist
 from gpuarray.stencils.stencil import Stencil
+
+if TYPE_CHECKING:
+    from gpuarray.iteration.checkpoint import Checkpoint
 
 State = tuple[NDArray, ...]
 
@@ -94,6 +96,8 @@ def iterate(
     if pauses.never:
         result = plan.advance(plan.state, 0, most)
     else:
+        from gpuarray.iteration.checkpoint import Checkpoint
+
         kept = Checkpoint.at(checkpoint, plan) if checkpoint else None
         result = march(plan, most, pauses, until, callback, kept)
     return result if len(result) > 1 else result[0]

@@ -13,8 +13,6 @@ from gpuarray import config
 from gpuarray.array import NDArray, asarray
 from gpuarray.graph.stencil import Scalars, sweep
 from gpuarray.kernels.stencils.program import Edges, StencilProgram
-from gpuarray.plan.policy import policy
-from gpuarray.plan.sweeps import worth_compiling
 from gpuarray.stencils.stencil import Stencil
 
 State = tuple[NDArray, ...]
@@ -90,6 +88,9 @@ class Steps:
         """Whether kernels are compiled: decided once, by the whole iteration, wherever it pauses."""
         if self.recorded is not None or not self.most:
             return bool(self.recorded)
+        from gpuarray.plan.policy import policy
+        from gpuarray.plan.sweeps import worth_compiling
+
         program, _ = self.at(0)
         size = math.prod(self.state[0].shape)
         return worth_compiling(program, size * self.most, policy(config.get().compile))

@@ -12,12 +12,12 @@ from gpuarray.array import NDArray, asarray, install
 from gpuarray.axes import normalize_axis, ordered_axes, permuted, with_new_axes, without_axes
 from gpuarray.dimensions import moveaxis
 from gpuarray.elementwise import apply, cast, into
+from gpuarray.graph.cells import merge, split
 from gpuarray.graph.contract import MatMul
 from gpuarray.graph.grid import Lengths
 from gpuarray.graph.node import Node
 from gpuarray.kernels.errors import UnsupportedDTypeError
 from gpuarray.manipulation import ravel, reshaped
-from gpuarray.optimize.reductions import merge, split
 from gpuarray.reductions import sum as total
 
 PIECE = 2048

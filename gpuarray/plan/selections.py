@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpuarray.graph.cells import cells
 from gpuarray.graph.fold import Fold
 from gpuarray.graph.grid import Chunks, Lengths
 from gpuarray.graph.leaves import Source
@@ -15,7 +16,6 @@ from gpuarray.graph.node import Node, from_line_of, toposort
 from gpuarray.graph.routine import Routine, Traits
 from gpuarray.graph.selection import Quantile
 from gpuarray.kernels import ordering, quantiles
-from gpuarray.optimize.reductions import cells
 from gpuarray.plan.tiling import Budget
 
 GROUPS = 4

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gpuarray import run
 from gpuarray.checks import check_dtype
 from gpuarray.cluster.task import StaysHere
 from gpuarray.errors import StorageError, UnsupportedDTypeError
@@ -22,7 +21,7 @@ PathLike = str | os.PathLike[str]
 
 
 class Sink(Protocol):
-    """Where a run writes a result (see `gpuarray.run.ArraySink`), with the steps around the run."""
+    """Where a run writes a result (see `gpuarray.sinks.ArraySink`), with the steps around the run."""
 
     units: Chunks | None
     in_memory: bool
@@ -68,6 +67,8 @@ class StorageSink(StaysHere):
 
 def write_all(nodes: Sequence[Node], sinks: Sequence[Any]) -> None:
     """Compute nodes into sinks, in one run. Nothing is touched before the plan is known to fit."""
+    from gpuarray import run
+
     plan = run.make_plan(nodes, sinks)
     pending = list(sinks)
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -108,6 +107,8 @@ class Hdf5Sink(StorageSink):
         self, path: str, dataset: str, shape: Shape, dtype: np.dtype[Any], chunks: Shape | None, overwrite: bool,
         options: Mapping[str, Any],
     ) -> None:  # fmt: skip
+        import uuid
+
         self.name = f"{path}:{dataset}"
         self.path, self.dataset, self.shape, self.dtype = path, dataset, shape, dtype
         self.chunks, self.overwrite, self.options = chunks, overwrite, dict(options)

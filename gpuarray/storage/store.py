@@ -13,7 +13,7 @@ from gpuarray.errors import StorageError
 from gpuarray.graph.grid import Region, as_slices
 from gpuarray.graph.node import Node
 from gpuarray.readers import ArrayReader
-from gpuarray.run import ArraySink
+from gpuarray.sinks import ArraySink
 from gpuarray.storage.common import StorageSink, readers_of, refuse_own_source, write_all
 from gpuarray.storage.zarr_open import array_name
 from gpuarray.storage.zarr_reader import store_place

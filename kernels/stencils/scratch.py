@@ -1,13 +1,17 @@
-"""Bytes that a sweep needs beyond its fields and its result, and the work it does."""
+"""Bytes that a sweep needs beyond its fields and its result, and the work it does.
+
+What computes sweeps is imported when the first is planned.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gpuarray.kernels.stencils import compiled, interpreter
 from gpuarray.kernels.stencils.boxes import Box, boxes
-from gpuarray.kernels.stencils.course import Course
 from gpuarray.kernels.stencils.program import Edges, StencilProgram
+
+if TYPE_CHECKING:
+    from gpuarray.kernels.stencils.course import Course
 
 _known: dict[Any, tuple[StencilProgram, Edges, int]] = {}
 """By identity, for to hash a program takes longer; what is held keeps its identity."""
@@ -28,6 +32,8 @@ def scratch_nbytes(stencil: StencilProgram, edges: Edges, domain: tuple[int, ...
     if found is None:
         if len(_known) >= 4096:
             _known.clear()
+        from gpuarray.kernels.stencils import compiled, interpreter
+
         given = (stencil, edges, domain, out, steps)
         nbytes = max(interpreter.scratch_nbytes(*given), compiled.scratch_nbytes(*given))
         found = _known[key] = (stencil, edges, nbytes)
@@ -36,6 +42,8 @@ def scratch_nbytes(stencil: StencilProgram, edges: Edges, domain: tuple[int, ...
 
 def in_slabs(stencil: StencilProgram, edges: Edges) -> bool:
     """Whether there is a compiled sweep of slabs that computes nothing twice."""
+    from gpuarray.kernels.stencils import compiled
+
     return compiled.in_slabs(stencil, edges)
 
 
@@ -45,6 +53,8 @@ def slab_scratch_nbytes(
     """The same of a compiled visit of a slab, besides what it returns; 0 where there is none."""
     if not in_slabs(stencil, edges):
         return 0
+    from gpuarray.kernels.stencils import compiled
+
     return compiled.slab_scratch_nbytes(stencil, edges, domain, course, steps)
 
 
@@ -61,4 +71,6 @@ def redundancy(stencil: StencilProgram, edges: Edges, domain: tuple[int, ...], o
     >>> redundancy(stencil, edges, (100, 100), (range(100), range(100)), 8)
     1.0
     """
+    from gpuarray.kernels.stencils import compiled
+
     return compiled.redundancy(stencil, edges, domain, out, steps)

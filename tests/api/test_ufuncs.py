@@ -75,7 +75,7 @@ def test_every_function_and_method(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["bool", "int8", "float32", "float64", "complex128", "M8[D]", "m8[s]"])
 def test_running_extremes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpuarray.optimize.reductions.CELL", 16)
+    monkeypatch.setattr("gpuarray.graph.cells.CELL", 16)
     for seed in range(6):
         r, g = random.Random(seed), np.random.default_rng(seed)
         shape = tuple(r.choice([1, 7, 40, 90]) for _ in range(r.choice([1, 2])))

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from gpuarray.cluster.running import gathered
 from gpuarray.cluster.staging import Staging
-from gpuarray.cluster.task import Chunk, Key
+from gpuarray.cluster.task import Chunk, Key, Picked
 from gpuarray.kernels.backends.fake import Fake
 from gpuarray.readers import ArrayReader, KeptReader
-from gpuarray.run import ArraySink
+from gpuarray.sinks import ArraySink
 
 
 class _Pickler(pickle.Pickler):
@@ -55,7 +56,10 @@ class Serial:
             assert all(key in chunks for key in task.inputs), f"{task.key} reads what is not there"
             with held_to(self.backend, task):
                 loaded = lifted(self.backend, work)
-                result = work.run(self.backend, loaded, {key: chunks[key] for key in task.inputs})
+                there = {key: chunks[key] for key in task.raised}
+                if task.picked_nbytes:
+                    loaded = picked(self.backend, task, work, loaded, there, chunks)
+                result = work.run(self.backend, loaded, there)
                 if isinstance(self.backend, Fake):
                     self.backend.record().wait()
                 del loaded
@@ -78,6 +82,21 @@ class Serial:
 def lifted(backend: Any, work: Any) -> Any:
     """What a task reads, and on a device what may be there before its turn."""
     return work.lift(Staging(backend, 1 << 16)) if isinstance(backend, Fake) else work.load()
+
+
+def picked(backend: Any, task: Any, work: Any, loaded: Any, there: dict[Key, Chunk], chunks: dict[Key, Chunk]) -> Any:
+    """What a task reads of chunks that stay where they are."""
+    wanted = work.pick(backend, loaded, there)
+    assert sum(one.nbytes for one in wanted) <= task.picked_nbytes, f"{task.key} reads more than it has declared"
+    assert {key for one in wanted for key, _ in one.parts} <= set(task.picked)
+
+    def fill(parts: Any) -> None:
+        for key, box, out in parts:
+            for array, target in zip(chunks[key], out, strict=True):
+                target[...] = backend.to_host(array)[tuple(slice(*edge) for edge in box)].reshape(-1)
+
+    arrays = (gathered(one, fill) for one in wanted)
+    return Picked(loaded, tuple(tuple(map(backend.from_host, flat)) for flat in arrays))
 
 
 @contextmanager

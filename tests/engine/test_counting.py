@@ -11,7 +11,8 @@ import gpuarray as ga
 from gpuarray.plan import build
 from gpuarray.plan.counting import Counted
 from gpuarray.plan.tiling import Tiling
-from gpuarray.run import ArraySink, make_plan
+from gpuarray.run import make_plan
+from gpuarray.sinks import ArraySink
 
 
 def rows():

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuarray.graph import grid
+from gpuarray.graph.cells import cells
 from gpuarray.graph.grid import Lengths
 from gpuarray.graph.move import axis_groups, box_of, meet
 from gpuarray.graph.select import Indices, images
-from gpuarray.optimize.reductions import cells
 
 lengths = st.lists(st.integers(1, 9), min_size=1, max_size=8).map(Lengths.of)
 steps = st.integers(1, 5)

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import gpuarray as ga
+from gpuarray.graph import cells
 from gpuarray.graph.reduce import Merge
 from gpuarray.optimize import optimize, reductions
 from gpuarray.plan import direct, tiling
-from gpuarray.run import ArraySink, make_plan
+from gpuarray.run import make_plan
+from gpuarray.sinks import ArraySink
 
 OPS = ("sum", "prod", "mean", "var", "std", "max", "argmin", "any", "count_nonzero")
 
@@ -23,7 +25,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Levels of merging from a handful of states on; a cell for each chunk, and a task for each cell."""
     monkeypatch.setattr(reductions, "MANY_STATES", 6)
     monkeypatch.setattr(reductions, "GROUP", 8)
-    monkeypatch.setattr(reductions, "SMALL_CELL", 1)
+    monkeypatch.setattr(cells, "SMALL_CELL", 1)
     monkeypatch.setattr(direct, "SMALL", 0)
     monkeypatch.setattr(tiling, "SMALL", 1)
 

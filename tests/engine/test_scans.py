@@ -62,7 +62,7 @@ def test_results_that_nothing_writes_in_place_are_counted() -> None:
     from gpuarray.kernels.backends.numpy import BACKEND
     from gpuarray.plan.build import build
     from gpuarray.plan.policy import policy
-    from gpuarray.run import ArraySink
+    from gpuarray.sinks import ArraySink
 
     def work(x: ga.NDArray) -> int:
         sink = ArraySink(np.empty(x.shape, x.dtype))

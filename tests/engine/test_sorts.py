@@ -13,7 +13,7 @@ from gpuarray.kernels.backends.fake import Fake
 from gpuarray.plan import sorts
 from gpuarray.plan.build import build
 from gpuarray.plan.tiling import Budget
-from gpuarray.run import ArraySink
+from gpuarray.sinks import ArraySink
 from tests.engine.serial import Serial
 
 KIB, MIB = 2**10, 2**20
