@@ -3,7 +3,8 @@
 
 PY = $(VENV)/bin/python
 VENV ?= .venv
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# A process that dies is replaced once: xdist gives the test in which it died to the next one as well.
+PYTEST_ARGS ?= -n 2 --dist loadfile --max-worker-restart 1
 
 # The extra for the CUDA that the driver knows: none without a driver, 13 from driver 580 on.
 DRIVER := $(shell nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1 | cut -d. -f1)

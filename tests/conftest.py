@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import signal
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -24,9 +27,50 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would the processes they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-hypothesis.settings.register_profile("local", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+# How long anything takes is up to what else the machine does.
+_PATIENT = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("local", _PATIENT)
+hypothesis.settings.register_profile("ci", _PATIENT, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+_HANGS = 600
+"""Seconds after which a test, or a fixture, fails: several times what the longest takes on a busy machine."""
+
+
+def _fail_if_it_hangs() -> Generator[None, Any, Any]:
+    """Raise in the main thread, which every wait of Python's lets happen. What waits elsewhere is ended with its
+    process, later: `faulthandler_timeout` in pyproject.toml."""
+    if not hasattr(signal, "setitimer"):
+        return (yield)
+
+    def strike(*_: object) -> None:
+        if sys.__stderr__ is not None:
+            faulthandler.dump_traceback(file=sys.__stderr__)
+        pytest.fail(f"it hangs: not done after {_HANGS} s; where its threads were is on standard error")
+
+    before = signal.signal(signal.SIGALRM, strike)
+    signal.setitimer(signal.ITIMER_REAL, _HANGS, 10)  # again, where a finalizer has swallowed it
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup() -> Generator[None, Any, Any]:
+    return (yield from _fail_if_it_hangs())
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call() -> Generator[None, Any, Any]:
+    return (yield from _fail_if_it_hangs())
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown() -> Generator[None, Any, Any]:
+    return (yield from _fail_if_it_hangs())
 
 
 @cache

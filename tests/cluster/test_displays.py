@@ -23,12 +23,18 @@ class Terminal(io.StringIO):
         return True
 
 
-def slow_plan(seconds, count=10):
+def plan_until(condition, count=10):
+    """Tasks of which the last ends when a condition holds."""
+    end = time.monotonic() + 60
+
     def run(*_):
-        time.sleep(seconds / count)
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.01)
         return Result()
 
-    return ListPlan([task((0, n), load=1, work=1 << 20, function=run) for n in range(count)])
+    tasks = [task((0, n), load=1, work=1 << 20) for n in range(count - 1)]
+    return ListPlan([*tasks, task((0, count - 1), load=1, work=1 << 20, function=run)])
 
 
 @pytest.mark.parametrize(
@@ -64,32 +70,26 @@ def test_the_bar_shows_tasks_label_and_memory(host, monkeypatch):
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
     executor = LocalExecutor(host, threads=1, host_limit=8 << 20)
-    executor.run(slow_plan(0.6), [ProgressBar(delay=0.1)])
-    text = screen.getvalue()
-    assert "stage0" in text
-    assert "/10 " in text
-    assert "of 8 MiB" in text
+    shown = ("stage0", "/10 ", "of 8 MiB")
+    plan = plan_until(lambda: all(words in screen.getvalue() for words in shown))
+    executor.run(plan, [ProgressBar(delay=0.1)])
 
 
 def test_the_bar_appears_before_the_first_task_is_done(host, monkeypatch):
-    screen, end = Terminal(), time.monotonic() + 60
+    screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-
-    def looks(*_):
-        while "0/1 " not in screen.getvalue():
-            assert time.monotonic() < end
-            time.sleep(0.01)
-        return Result()
-
-    LocalExecutor(host, threads=1).run(
-        ListPlan([task((0, 0), load=1, work=1, function=looks)]), [ProgressBar(delay=0.05)]
-    )
+    plan = plan_until(lambda: "0/1 " in screen.getvalue(), count=1)
+    LocalExecutor(host, threads=1).run(plan, [ProgressBar(delay=0.05)])
 
 
 def test_a_short_run_shows_nothing_and_does_not_import_tqdm(host, monkeypatch):
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    LocalExecutor(host, threads=1).run(slow_plan(0.05), [ProgressBar()])
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    for bar in (ProgressBar(delay=60), *progress_bars(True)):
+        bar._delay *= 120  # so that any machine is fast enough
+        assert bar._delay >= 60
+        LocalExecutor(host, threads=1).run(plan_until(lambda: True), [bar])
     assert screen.getvalue() == ""
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import itertools
 import os
 import random
 import signal
@@ -10,6 +12,7 @@ import sys
 import threading
 import time
 import weakref
+from functools import partial
 
 import numpy as np
 import psutil
@@ -17,6 +20,7 @@ import pytest
 
 from gpuarray.cluster.events import Dropped, MemoryState, RunDone, RunFailed, RunStarted, TaskDone, TaskStarted
 from gpuarray.cluster.local import LocalExecutor
+from gpuarray.cluster.pool import ThreadCache
 from gpuarray.cluster.task import Result
 from gpuarray.cluster.testing import ExecutorTests, ListPlan, mix_expected, mix_plan, task
 from gpuarray.kernels import backends
@@ -190,7 +194,7 @@ def test_two_runs_that_block_each_other_do_not_hang(host):
     outcomes = []
 
     def run():
-        first = task((0, 0), load=1, loader=lambda: both.wait(10) and [])
+        first = task((0, 0), load=1, loader=lambda: both.wait(60) and [])
         plan = ListPlan([first, *(task((0, n), load=1, work=400) for n in range(1, 4))], reserved_nbytes=400)
         try:
             executor.run(plan)
@@ -202,7 +206,7 @@ def test_two_runs_that_block_each_other_do_not_hang(host):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert sorted(outcomes) in (["done", "refused"], ["done", "done"])
     assert is_clean(executor)
 
@@ -223,33 +227,42 @@ def test_tasks_start_in_order_when_nothing_holds_them_up(host):
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_only_so_many_compute_at_once_and_reading_overlaps(host, threads):
-    lock = threading.Lock()
     now, most, during = {"run": 0, "load": 0}, {"run": 0, "load": 0}, []
+    changed, end = threading.Condition(), time.monotonic() + 60
 
-    def enter(phase):
-        with lock:
-            now[phase] += 1
-            most[phase] = max(most[phase], now[phase])
-        time.sleep(0.004)
-        with lock:
-            now[phase] -= 1
-            if phase == "load" and now["run"]:
-                during.append(phase)
+    def wait_for(condition):
+        changed.notify_all()
+        changed.wait_for(condition, timeout=max(0, end - time.monotonic()))
 
-    def load():
-        enter("load")
+    @contextlib.contextmanager
+    def phase(name):
+        with changed:
+            now[name] += 1
+            most[name] = max(most[name], now[name])
+            yield
+        time.sleep(0.001)  # one that is too many would come now
+        with changed:
+            now[name] -= 1
+
+    def load(n):
+        with phase("load"):
+            if n >= threads:
+                wait_for(lambda: now["run"])
+                during.append(now["run"])
+                changed.notify_all()
         return []
 
     def run(*_):
-        enter("run")
+        with phase("run"):
+            wait_for(lambda: most["run"] >= threads and during)
         return Result()
 
     LocalExecutor(host, threads=threads).run(
-        ListPlan([task((0, n), load=1, loader=load, function=run) for n in range(30)])
+        ListPlan([task((0, n), load=1, loader=partial(load, n), function=run) for n in range(30)])
     )
     assert most["run"] == threads
     assert most["load"] <= 2 * threads
-    assert during
+    assert any(during)
 
 
 def test_a_hundred_thousand_tasks_in_constant_memory(host):
@@ -265,11 +278,13 @@ def test_a_hundred_thousand_tasks_in_constant_memory(host):
 
         return ListPlan(tasks, readers=lambda key: 1)
 
+    def grown():
+        before = psutil.Process().memory_info().rss
+        executor.run(plan(50_000))
+        return psutil.Process().memory_info().rss - before
+
     executor.run(plan(2000))
-    process = psutil.Process()
-    before = process.memory_info().rss
-    executor.run(plan(100_000))
-    assert process.memory_info().rss - before < 4_000_000
+    assert min(grown(), grown()) < 4_000_000  # the less: what is kept for each task would grow every time
     assert is_clean(executor)
 
 
@@ -361,7 +376,7 @@ class TestNested:
         def spawn(*_):
             thread = threading.Thread(target=executor.run, args=(plan,))
             thread.start()
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive()
             return Result()
 
@@ -403,11 +418,9 @@ class TestInterrupts:
             [task((0, n), outputs={(0, 0, n): 800}, function=interrupt(n)) for n in range(3000)],
             [(0, 0, n) for n in range(3000)],
         )
-        start = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             executor.run(plan)
-        assert time.monotonic() - start < 3
-        assert len(done) < 300
+        assert len(done) < 1500
         assert is_clean(executor)
         count = len(done)
         time.sleep(0.02)
@@ -604,22 +617,34 @@ def test_a_fork_can_run_plans(host, spill):
     del kept
 
 
-def test_overheads_are_small(host):
-    """A tenth of a millisecond of processor time is three times what is measured."""
+def test_overheads_are_small(host, monkeypatch):
+    """Calls, which are the same on any machine; the benchmarks measure times."""
+    threads = ThreadCache("counted")  # new ones
+    monkeypatch.setattr("gpuarray.cluster.crew.THREADS", threads)
     executor = LocalExecutor(host, threads=2, host_limit=1 << 30)
     one = ListPlan([task((0, 0))])
     many = ListPlan([task((0, n), load=1) for n in range(3000)])
-    assert best(lambda: executor.run(one)) < 1e-4
-    assert best(lambda: executor.run(many)) / 3000 < 1e-4
+    assert 50 < calls(lambda: executor.run(one)) < 150  # 91
+    assert 20 < calls(lambda: executor.run(many)) / 3000 < 90  # 57
+    threads.close()
 
 
-def best(function, repeats=5):
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
+def calls(function):
+    """Functions of Python's that are called, in all threads."""
+    counted = itertools.count()
+
+    def profile(frame, event, _):
+        if event == "call":
+            next(counted)
+
+    threading.setprofile(profile)
+    sys.setprofile(profile)
+    try:
         function()
-        times.append(time.process_time() - start)
-    return min(times)
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    return next(counted)
 
 
 @pytest.mark.parametrize(("elements", "here"), [(0, True), (10**9, False)])

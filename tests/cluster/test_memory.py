@@ -345,7 +345,7 @@ def test_a_waiting_admission_goes_on_when_there_is_room(host):
     time.sleep(0.05)
     assert got == []
     memory.release(first)
-    thread.join(5)
+    thread.join(60)
     assert len(got) == 1
     memory.release(got[0])
     memory.close_run(run)
@@ -363,7 +363,7 @@ def test_a_waiting_admission_can_be_cancelled(host):
     time.sleep(0.02)
     cancelled.append(1)
     memory.wake()
-    thread.join(5)
+    thread.join(60)
     assert got == [None]
     memory.release(first)
     memory.close_run(run)
