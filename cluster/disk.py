@@ -11,7 +11,6 @@ import ctypes
 import errno
 import functools
 import io
-import math
 import os
 import secrets
 import shutil
@@ -26,11 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gpuarray.cluster.buffers import as_bytes, like_memory
 from gpuarray.cluster.owner import OWNER_FILE, Owner, sweep
-from gpuarray.cluster.parts import DamageError, before, blocks, check, filled, read_part
+from gpuarray.cluster.parts import Array, DamageError, Layout, arrays, blocks, check, filled, read_into, read_part
 from gpuarray.cluster.segments import Segments, Slot
 from gpuarray.cluster.sizes import format_bytes
 from gpuarray.cluster.task import Chunk, Key
@@ -54,7 +51,7 @@ class SpillFile:
 
     slot: Slot
     header: bytes
-    layout: tuple[tuple[tuple[int, ...], np.dtype[Any], tuple[int, ...]], ...]
+    layout: tuple[Layout, ...]
     """Shape, dtype and order of the axes in memory, per array."""
     nbytes: int
     crcs: tuple[tuple[int, ...], ...]
@@ -69,6 +66,10 @@ class SpillFile:
     def offset(self) -> int:
         """Where its header begins."""
         return self.slot.offset
+
+    def arrays(self) -> Iterator[Array]:
+        """Where the bytes of every array are."""
+        return arrays(self.offset + _HEADER.size, self.layout, self.crcs)
 
 
 class DiskTier(Tier):
@@ -135,12 +136,12 @@ class DiskTier(Tier):
         Raises SpillError as `get`.
         """
         with self._in_use(key, payload), _opened(payload) as stream:
-            start = payload.offset + _HEADER.size
-            chunk = []
-            for (shape, dtype, axes), crcs, crc in zip(payload.layout, payload.crcs, before(payload.crcs), strict=True):
-                chunk.append(read_part(stream, start, shape, dtype, axes, (crc, *crcs), index))
-                start += math.prod(shape) * dtype.itemsize
-        return tuple(chunk)
+            return tuple(read_part(stream, *array, index) for array in payload.arrays())
+
+    def fill(self, key: Key, payload: SpillFile, index: tuple[slice, ...], out: Chunk) -> None:
+        with self._in_use(key, payload), _opened(payload) as stream:
+            for array, target in zip(payload.arrays(), out, strict=True):
+                read_into(stream, *array, index, target)
 
     @contextlib.contextmanager
     def reading(self, key: Key, payload: SpillFile) -> Iterator[Callable[[memoryview], None]]:

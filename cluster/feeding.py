@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gpuarray.cluster.ledger import Ticket
-from gpuarray.cluster.running import Running, check_outputs
+from gpuarray.cluster.running import Running, Slot, check_outputs
 from gpuarray.cluster.shipping import Returned
 from gpuarray.cluster.slabs import placed
-from gpuarray.cluster.task import Chunk, Given, Key, Part, Portable, Result, StageInfo, Task, Write
+from gpuarray.cluster.task import (
+    Chunk,
+    Given,
+    Key,
+    Part,
+    Picked,
+    PickingWork,
+    Portable,
+    Result,
+    StageInfo,
+    Task,
+    Wanted,
+    Write,
+)
 
 if TYPE_CHECKING:
     from gpuarray.cluster.orders import Item
     from gpuarray.cluster.worker import Run, Store
+
+
+TOGETHER = 8
+"""Parts of chunks that a task asks of other workers at once."""
 
 
 class Cache:
@@ -78,6 +95,23 @@ class WorkerRunning(Running):
             result = Result({k: v for k, v in result.kept.items() if k not in there}, result.writes)
         super()._keep(task, result, ticket, loaded)
 
+    def _fill(self, task: Task, parts: Iterable[Slot]) -> None:
+        work: Fed = task.work  # type: ignore[assignment]
+        here = [(work.names[key], box, out) for key, box, out in parts if key in work.names]
+        try:
+            super()._fill(task, here)
+        except KeyError:  # dropped by the order of another thread meanwhile
+            raise work.gone() from None
+        work.fill_from_afar([part for part in parts if part[0] not in work.names])
+
+
+class Gone(Exception):
+    """Chunks that cannot be had, as (run, key) pairs."""
+
+    def __init__(self, lost: tuple[tuple[str, Key], ...]) -> None:
+        super().__init__(lost)
+        self.lost = lost
+
 
 @dataclass(slots=True)
 class Loaded:
@@ -97,7 +131,9 @@ class Fed:
         elsewhere: Mapping[Key, tuple[str, str, bool, Part]],
         item: Item,
     ) -> None:
-        self._store, self._run, self._task, self._names, self._elsewhere = store, run, task, names, elsewhere
+        self._store, self._run, self._task, self.names = store, run, task, names
+        self._elsewhere = {key: where for key, where in elsewhere.items() if key not in task.picked}
+        self._afar = {key: where for key, where in elsewhere.items() if key in task.picked}
         self._item = item
         self.ticket: Ticket | None = None
 
@@ -105,11 +141,37 @@ class Fed:
         slabs = self._store.fetch(self._elsewhere) if self._elsewhere else {}
         return Loaded(slabs, self._task.work.load())
 
-    def run(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> Result:
-        known = {key: chunks[name] for key, name in self._names.items()}
+    def pick(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> tuple[Wanted, ...]:
+        work: PickingWork = self._task.work  # type: ignore[assignment]
+        return work.pick(backend, loaded.inner, self._known(backend, loaded, chunks))
+
+    def gone(self) -> Gone:
+        """What to raise where chunks that were here are not."""
+        return Gone(tuple((self._item.sources[key][0], key) for key in self.names))
+
+    def fill_from_afar(self, parts: list[Slot]) -> None:
+        """Read parts of other workers' chunks to memory: a few at a time, as each is held twice, and of a chunk one."""
+        while parts:
+            now = {part[0]: part for part in reversed(parts[:TOGETHER])}
+            asked = {key: (*self._afar[key][:3], Part(box, 0)) for key, box, _ in now.values()}
+            for key, arrays in self._store.fetch(asked).items():
+                for array, out in zip(arrays, now[key][2], strict=True):
+                    out[...] = array.reshape(-1)
+            parts = [part for part in parts if now.get(part[0]) is not part]
+
+    def _known(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> dict[Key, Chunk]:
+        """The chunks that a task reads, by the names that it knows."""
+        known = {key: chunks[name] for key, name in self.names.items() if name in chunks}
         for key, arrays in loaded.slabs.items():
             known[key] = placed(tuple(map(backend.from_host, arrays)), self._elsewhere[key][3].box)
-        result = self._task.work.run(backend, loaded.inner, known)
+        return known
+
+    def run(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> Result:
+        picked = loaded if isinstance(loaded, Picked) else None
+        loaded = loaded if picked is None else picked.loaded
+        known = self._known(backend, loaded, chunks)
+        inner = loaded.inner if picked is None else Picked(loaded.inner, picked.arrays)
+        result = self._task.work.run(backend, inner, known)
         check_outputs(self._task, result, backend)  # by the names that the plan knows
         number = self._run.number
         return Result({(number, *key): chunk for key, chunk in result.kept.items()}, result.writes)

@@ -19,7 +19,22 @@ from gpuarray.cluster.host import available_threads
 from gpuarray.cluster.local import LocalExecutor
 from gpuarray.cluster.shipping import Returned, dumps, loads
 from gpuarray.cluster.slabs import cut, placed
-from gpuarray.cluster.task import Box, Chunk, Given, Key, Part, Plan, Portable, Result, StageInfo, Task, Write
+from gpuarray.cluster.task import (
+    Box,
+    Chunk,
+    Given,
+    Key,
+    Part,
+    Picked,
+    PickingWork,
+    Plan,
+    Portable,
+    Result,
+    StageInfo,
+    Task,
+    Wanted,
+    Write,
+)
 from gpuarray.kernels import backends
 from gpuarray.kernels.errors import ClusterError, ConfigError
 
@@ -113,16 +128,20 @@ class RemoteWork:
     def load(self) -> Any:
         return None
 
+    def pick(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> tuple[Wanted, ...]:
+        work: PickingWork = self.task.work  # type: ignore[assignment]
+        return work.pick(backend, None, chunks)
+
     def run(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> Result:
         sinks: list[Any] = []
         slabs: dict[Key, tuple[Box | None, Chunk]] = {}
-        for key in self.task.inputs:
+        for key in self.task.raised:
             chunk = self.given[key[0]].chunk(key[2]) if key[0] in self.given else chunks[key]
             box = self.parts[key].box
             slabs[key] = box, tuple(np.asarray(a, order="C") for a in cut(chunk, box))
         data = dumps(self.task, sinks)
         try:
-            future = self.executor.submit(perform, data, slabs)
+            future = self.executor.submit(perform, data, slabs, loaded.arrays if isinstance(loaded, Picked) else None)
         except RuntimeError as error:  # it is broken, or shut down
             raise broken(self.executor, error) from error
         kept, writes = self._wait(future)
@@ -145,12 +164,13 @@ class RemoteWork:
             write.sink.write(write.region, write.array)
 
 
-def perform(data: bytes, slabs: Mapping[Key, tuple[Box | None, Chunk]]) -> Any:
+def perform(data: bytes, slabs: Mapping[Key, tuple[Box | None, Chunk]], picked: tuple[Chunk, ...] | None = None) -> Any:
     """A task, in a worker: what it keeps, and what it has for sinks of the caller."""
     task: Task = loads(data)
     backend = backends.get("numpy")
     chunks = {key: placed(arrays, box) for key, (box, arrays) in slabs.items()}
-    result = task.work.run(backend, task.work.load(), chunks)
+    loaded = task.work.load()
+    result = task.work.run(backend, loaded if picked is None else Picked(loaded, picked), chunks)
     back = [w for w in result.writes if isinstance(w.sink, Returned)]
     task.work.store(backend, Result({}, tuple(w for w in result.writes if not isinstance(w.sink, Returned))))
     return dict(result.kept), [(w.sink.number, w.region, backend.to_host(w.array)) for w in back]

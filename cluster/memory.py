@@ -91,8 +91,6 @@ class MemoryManager(Mover):
         self.places = len(self.backends)
         """How many devices tasks compute on; the processor is one."""
         self._numbers = itertools.count(1)
-        self._waiting = 0
-        self._reading = 0
         self._orphans: deque[int] = deque()
         _MANAGERS.add(self)
 
@@ -330,22 +328,6 @@ class MemoryManager(Mover):
             return self.twice(run, lambda: self.take(ticket))[key]
         finally:
             self.release(ticket)
-
-    def read(self, run: int, key: Key, part: tuple[slice, ...] | None = None) -> Chunk:
-        """A chunk, or a part of it, as NumPy arrays, moving nothing: the reader has reserved room for the chunk."""
-        with self._lock:
-            entry = self._ledger.runs[run].held[key]
-            entry.pins += 1
-            self._reading += 1
-            tier, payload = self._ledger.tiers[entry.level], entry.payload
-        try:
-            return tier.get(key, payload) if part is None else tier.part(key, payload, part)
-        finally:
-            with self._lock:
-                entry.pins -= 1
-                self._reading -= 1
-                if self._waiting:
-                    self._changed.notify_all()
 
     def drop(self, run: int, key: Key) -> None:
         """Forget a chunk and free its bytes wherever they are."""

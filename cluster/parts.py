@@ -10,8 +10,15 @@ from typing import Any
 
 import numpy as np
 
-BLOCK = 1 << 20
+BLOCK = 1 << 17
 """Bytes that have a checksum of their own: the least that is read of a chunk."""
+
+
+Layout = tuple[tuple[int, ...], np.dtype[Any], tuple[int, ...]]
+"""Shape, dtype and order of the axes in memory."""
+
+Array = tuple[int, tuple[int, ...], np.dtype[Any], tuple[int, ...], tuple[int, ...]]
+"""Where an array begins, its `Layout`, and the checksums before, between and after its blocks."""
 
 
 class DamageError(Exception):
@@ -34,12 +41,13 @@ def check(crc: int, expected: int) -> None:
         raise DamageError("is damaged: its checksum does not match")
 
 
-def before(found: Sequence[tuple[int, ...]]) -> Iterator[int]:
-    """The checksum before every array, from those after its blocks."""
+def arrays(start: int, layout: Sequence[Layout], found: Sequence[tuple[int, ...]]) -> Iterator[Array]:
+    """The arrays of a chunk whose bytes begin at `start`, and the checksums `found` after their blocks."""
     crc = 0
-    for crcs in found:
-        yield crc
+    for (shape, dtype, axes), crcs in zip(layout, found, strict=True):
+        yield start, shape, dtype, axes, (crc, *crcs)
         crc = crcs[-1] if crcs else crc
+        start += math.prod(shape) * dtype.itemsize
 
 
 def read_part(
@@ -77,6 +85,51 @@ def read_part(
     view = np.ndarray(tuple(map(len, wanted)), dtype, at.data, lowest, steps)
     order = tuple(map(int, np.argsort(axes)))
     return np.array(view.transpose(order))
+
+
+def read_into(
+    stream: io.FileIO,
+    start: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    axes: tuple[int, ...],
+    crcs: tuple[int, ...],
+    index: tuple[slice, ...],
+    out: np.ndarray[Any, Any],
+) -> None:
+    """Read a part as `read_part` does, in C order into memory of one dimension; what lies together in the file goes
+    there at once."""
+    found = [(range(shape[axis])[index[axis]], shape[axis]) for axis in axes]
+    first = len(found)
+    inner = 1
+    while first and len(found[first - 1][0]) == found[first - 1][1]:
+        first -= 1
+        inner *= found[first][1]
+    together = all(len(r) == 1 for r, _ in found[: first - 1]) and (not first or found[first - 1][0].step == 1)
+    several = [axis for axis, (r, _) in zip(axes, found, strict=True) if len(r) > 1]
+    if not out.size or not together or several != sorted(several):
+        out[...] = read_part(stream, start, shape, dtype, axes, crcs, index).reshape(-1)
+        return
+    at = 0
+    for r, n in found:
+        at = at * n + r[0]
+    size = math.prod(shape) * dtype.itemsize
+    _read_span(stream, start, at * dtype.itemsize, size, crcs, out.view(np.uint8).data)
+
+
+def _read_span(stream: io.FileIO, start: int, at: int, size: int, crcs: tuple[int, ...], target: memoryview) -> None:
+    """Read the bytes from `at` of `size` that begin at `start`: whole blocks to where they go, others through one."""
+    end = at + len(target)
+    stream.seek(start + at // BLOCK * BLOCK)
+    for k in range(at // BLOCK, -(-end // BLOCK)):
+        low, high = k * BLOCK, min((k + 1) * BLOCK, size)
+        a, b = max(at, low), min(end, high)
+        if (a, b) == (low, high):
+            check(filled(stream, target[a - at : b - at], crcs[k]), crcs[k + 1])
+            continue
+        block = memoryview(bytearray(high - low))
+        check(filled(stream, block, crcs[k]), crcs[k + 1])
+        target[a - at : b - at] = block[a - low : b - low]
 
 
 def blocks(data: memoryview) -> Iterator[memoryview]:

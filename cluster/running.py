@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any
+
+import numpy as np
 
 from gpuarray.cluster.buffers import in_memory_order, root, roots
 from gpuarray.cluster.events import TaskDone, TaskStarted, monotonic
@@ -15,7 +18,19 @@ from gpuarray.cluster.ledger import Ticket
 from gpuarray.cluster.memory import MemoryManager
 from gpuarray.cluster.sizes import format_bytes
 from gpuarray.cluster.staging import Staging
-from gpuarray.cluster.task import Key, Plan, Result, Task, Write
+from gpuarray.cluster.task import (
+    Box,
+    Chunk,
+    Key,
+    Picked,
+    PickingWork,
+    Plan,
+    Result,
+    Task,
+    Wanted,
+    Write,
+    part_size,
+)
 from gpuarray.cluster.window import Node, Window
 from gpuarray.kernels import backends
 from gpuarray.kernels.errors import TaskError
@@ -70,6 +85,25 @@ def landed(staging: Staging, write: Write) -> bool:
         return False
     staging.download(write.array, memory)
     return True
+
+
+Slot = tuple[Key, Box, Chunk]
+"""A part of a chunk, and memory for it."""
+
+
+def gathered(wanted: Wanted, fill: Callable[[list[Slot]], object]) -> Chunk:
+    """Parts of chunks end to end, as NumPy arrays; `fill` is told where each goes."""
+    sizes = [part_size(box) for _, box in wanted.parts]
+    flat = tuple(np.empty(sum(sizes), dtype) for dtype in wanted.dtypes)
+    ends = accumulate(sizes)
+    fill(
+        [
+            (key, box, tuple(array[end - size : end] for array in flat))
+            for (key, box), size, end in zip(wanted.parts, sizes, ends, strict=True)
+            if size
+        ]
+    )
+    return flat
 
 
 class Cancelled(BaseException):
@@ -130,7 +164,7 @@ class Running:
         task = node.task
         return self.memory.admit(
             self.number,
-            task.inputs,
+            task.raised,
             load=task.load_nbytes,
             work=task.work_nbytes,
             place=self.place(task),
@@ -150,9 +184,9 @@ class Running:
         tasks = stage.tasks if stage else 1
         rounds = -(-tasks // (TOGETHER * places))  # which end with as many tasks for each
         turn = task.key[-1] // max(1, -(-tasks // (rounds * places))) % places
-        if not task.inputs:
+        if not task.raised:
             return turn
-        return self.memory.nearest(self.number, task.inputs, (task.load_nbytes + task.work_nbytes) // SIGNIFICANT, turn)
+        return self.memory.nearest(self.number, task.raised, (task.load_nbytes + task.work_nbytes) // SIGNIFICANT, turn)
 
     def perform(
         self,
@@ -175,6 +209,8 @@ class Running:
         start = monotonic()
         chunks = twice(lambda: memory.take(ticket)) if task.inputs else {}
         loaded = self._load(task, ticket.place)
+        if task.picked_nbytes:
+            loaded = self._pick(task, loaded, chunks, ticket.place)
         loaded_at = monotonic()
         self.check()
         with slot:
@@ -216,6 +252,33 @@ class Running:
             return task.work.load()
         return lift(Insistent(self.memory, place, partial(self.memory.twice, self.number, place=place)))
 
+    def _pick(self, task: Task, loaded: Any, chunks: Mapping[Key, Chunk], place: int) -> Picked:
+        """Have a task's work say which parts of chunks it reads, and read them."""
+        memory = self.memory
+        work: PickingWork = task.work  # type: ignore[assignment]
+        with self._done(place):
+            wanted = work.pick(memory.backends[place], loaded, chunks)
+        nbytes = sum(one.nbytes for one in wanted)
+        if nbytes > task.picked_nbytes:
+            raise TaskError(
+                f"internal error: a task declared parts of {format_bytes(task.picked_nbytes)} ({task.picked_nbytes} B) "
+                f"and picked {format_bytes(nbytes)} ({nbytes} B)"
+            )
+        arrays = []
+        for one in wanted:
+            flat = gathered(one, partial(self._fill, task))
+            if memory.device:
+                way = Insistent(memory, place, partial(memory.twice, self.number, place=place))
+                flat = tuple(map(way.upload, flat))
+            arrays.append(flat)
+        return Picked(loaded, tuple(arrays))
+
+    def _fill(self, task: Task, parts: Iterable[Slot]) -> None:
+        """Read parts of chunks to memory."""
+        for key, box, out in parts:
+            self.check()
+            self.memory.fill(self.number, key, box, out)
+
     @contextlib.contextmanager
     def _done(self, place: int) -> Iterator[None]:
         """Waits for what a device is told inside: what it uses may be given back then, though an error ends it."""
@@ -255,11 +318,18 @@ class Running:
     def _keep(self, task: Task, result: Result, ticket: Ticket, loaded: Any) -> None:
         """Hold the kept outputs of a task, if they are what it has declared."""
         check_outputs(task, result, self.memory.backends[ticket.place])
-        foreign = roots(loaded) if isinstance(loaded, list | tuple) else ()
+        foreign = foreign_to(loaded)
         for key, _ in task.outputs:
             if key in self._kept or self.plan.readers(key):
                 put = partial(self.memory.put, self.number, key, result.kept[key], ticket, foreign)
                 self.memory.twice(self.number, put, ticket.place)
+
+
+def foreign_to(loaded: Any) -> set[int]:
+    """The owners of the memory that a task has loaded, which what it keeps must not share."""
+    if isinstance(loaded, Picked):
+        return foreign_to(loaded.loaded)
+    return roots(loaded) if isinstance(loaded, list | tuple) else set()
 
 
 def check_outputs(task: Task, result: Result, backend: Any) -> None:

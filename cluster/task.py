@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -40,6 +41,32 @@ class Result:
     writes: tuple[Write, ...] = ()
 
 
+Box = tuple[tuple[int, int], ...]
+"""A part of a chunk: (start, stop) along each axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Parts of kept chunks that a task reads, end to end, each in C order."""
+
+    parts: tuple[tuple[Key, Box], ...]
+    dtypes: tuple[Any, ...]
+    """Of the arrays that each of the chunks has."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part_size(box) for _, box in self.parts) * sum(dtype.itemsize for dtype in self.dtypes)
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """What a task has loaded, and the parts of chunks that it has picked."""
+
+    loaded: Any
+    arrays: tuple[Chunk, ...]
+    """For each `Wanted`, its parts as arrays of one dimension."""
+
+
 class Work(Protocol):
     """The callable part of a task; picklable. An executor calls its three phases in order and may overlap the
     phases of different tasks: `load` and `store` are input and output, `run` is compute."""
@@ -66,6 +93,17 @@ class LiftableWork(Work, Protocol):
         """
 
 
+class PickingWork(Work, Protocol):
+    """Work that reads parts of kept chunks, and finds out which when it runs: from its other inputs.
+
+    How many bytes these are at most is known before the run. An executor calls `pick` between `load` and `run`, and
+    hands `run` a `Picked` in place of what was loaded; its arrays are where tasks compute, and may be written to.
+    """
+
+    def pick(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> tuple[Wanted, ...]:
+        """Say what to read of the chunks in the task's `picked`; `chunks` has its other inputs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One unit of work with what it needs, known before it runs. Bytes are exact upper bounds."""
@@ -83,6 +121,16 @@ class Task:
     """Bytes beyond inputs while it runs, in the memory where it computes: temporaries, results and kept outputs, and on
     a device its copies of what is loaded; where that is the host's, loads come on top."""
     work: Work
+    picked: tuple[Key, ...] = ()
+    """Those of `inputs` that stay where they are: the task reads parts of them only, which its work picks."""
+    picked_nbytes: int = 0
+    """The most bytes of these parts; `load_nbytes`, and on a device `work_nbytes`, hold them."""
+
+    @property
+    def raised(self) -> tuple[Key, ...]:
+        """The inputs that must be where the task computes."""
+        picked = frozenset(self.picked)
+        return tuple(key for key in self.inputs if key not in picked) if picked else self.inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +146,8 @@ class StageInfo:
     depends: tuple[int, ...] = ()
 
 
-Box = tuple[tuple[int, int], ...]
-"""A part of a chunk: (start, stop) along each axis."""
+CHOSEN: Box = ()
+"""Stands for a part that is chosen when the task runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +157,11 @@ class Part:
     box: Box | None
     """None: all of it."""
     nbytes: int
+
+
+def part_size(box: Box) -> int:
+    """Elements of a part of a chunk."""
+    return math.prod(stop - start for start, stop in box)
 
 
 class Given(Protocol):

@@ -45,6 +45,11 @@ class Tier:
         """A part of every array of a chunk, as NumPy arrays."""
         return tuple(array[index or ...] for array in self.get(key, payload))
 
+    def fill(self, key: Key, payload: Any, index: tuple[slice, ...], out: Chunk) -> None:
+        """Copy a part of every array of a chunk, in C order, to memory of one dimension. Raises as `get`."""
+        for array, target in zip(self.part(key, payload, index), out, strict=True):
+            target.reshape(array.shape)[...] = array
+
     def drop(self, payload: Any) -> None:
         """Free what a payload takes beyond Python's objects."""
 
@@ -97,3 +102,6 @@ class DeviceTier(Tier):
 
     def get(self, key: Key, payload: Chunk) -> Chunk:
         return tuple(self._staging.download(array) for array in payload)
+
+    def part(self, key: Key, payload: Chunk, index: tuple[slice, ...]) -> Chunk:
+        return tuple(self._staging.download(array[index or ...]) for array in payload)

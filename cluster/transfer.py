@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from gpuarray.cluster.buffers import roots
@@ -12,7 +13,7 @@ from gpuarray.cluster.disk import DiskTier
 from gpuarray.cluster.events import Events, Moved, monotonic
 from gpuarray.cluster.ledger import Held, Ledger, Move, Ticket
 from gpuarray.cluster.sizes import format_bytes
-from gpuarray.cluster.task import Chunk, Key
+from gpuarray.cluster.task import Box, Chunk, Key
 from gpuarray.cluster.tiers import DeviceTier, Tier
 from gpuarray.kernels.errors import DeviceMemoryError, MemoryLimitError, SpillError
 
@@ -37,6 +38,7 @@ class Mover:
         self.events = events
         self._ledger = Ledger(tiers)
         self._loose: deque[Held] = deque()
+        self._waiting = self._reading = 0
         self._renew_lock()
 
     def _renew_lock(self) -> None:
@@ -62,6 +64,40 @@ class Mover:
                 self._changed.notify_all()
             finally:
                 self._lock.release()
+
+    def read(self, run: int, key: Key, part: tuple[slice, ...] | None = None) -> Chunk:
+        """A chunk, or a part of it, as NumPy arrays, moving nothing: the reader has reserved room for the chunk."""
+        with self._read(run, key) as (tier, payload):
+            chunk: Chunk = tier.get(key, payload) if part is None else tier.part(key, payload, part)
+            return chunk
+
+    def fill(self, run: int, key: Key, box: Box, out: Chunk) -> None:
+        """Copy a part of a chunk, wherever it is, to NumPy arrays of one dimension, moving nothing.
+
+        Raises
+        ------
+        SpillError
+            if a spill file is not what was written.
+        """
+        with self._read(run, key) as (tier, payload):
+            tier.fill(key, payload, tuple(slice(*edge) for edge in box), out)
+
+    @contextlib.contextmanager
+    def _read(self, run: int, key: Key) -> Iterator[tuple[Tier, Any]]:
+        """Where a chunk is; it stays there until the block ends."""
+        with self._lock:
+            entry = self._ledger.runs[run].held[key]
+            entry.pins += 1
+            self._reading += 1
+            tier, payload = self._ledger.tiers[entry.level], entry.payload
+        try:
+            yield tier, payload
+        finally:
+            with self._lock:
+                entry.pins -= 1
+                self._reading -= 1
+                if self._waiting:
+                    self._changed.notify_all()
 
     # With the lock
 

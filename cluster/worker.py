@@ -16,13 +16,12 @@ from typing import Any
 
 from gpuarray.cluster.allocator import return_freed_memory
 from gpuarray.cluster.events import Events, Moved
-from gpuarray.cluster.feeding import Cache, Fed, Stages, WorkerRunning
+from gpuarray.cluster.feeding import Cache, Fed, Gone, Stages, WorkerRunning
 from gpuarray.cluster.host import available_memory, available_threads
 from gpuarray.cluster.memory import MemoryManager
 from gpuarray.cluster.orders import HOST_FRACTION, Item, Limits, Order, Unfinished
 from gpuarray.cluster.running import Cancelled, Running
 from gpuarray.cluster.shipping import loads
-from gpuarray.cluster.slabs import cut
 from gpuarray.cluster.task import Chunk, Key, Part, Portable
 from gpuarray.cluster.window import Node
 from gpuarray.kernels.devices import backend_for, budget
@@ -184,7 +183,8 @@ class Store:
             raise KeyError(key)
         import numpy as np
 
-        chunk = cut(self.memory.read(self._number, (run.number, *key)), box)
+        index = None if box is None else tuple(slice(*edge) for edge in box)
+        chunk = self.memory.read(self._number, (run.number, *key), index)
         arrays = tuple(np.asarray(a, order="C") for a in chunk)
         with self._lock:
             self.sent += sum(a.nbytes for a in arrays)
@@ -244,8 +244,10 @@ class Store:
             task,
             inputs=tuple(names.values()),
             outputs=tuple(((run.number, *key), nbytes) for key, nbytes in task.outputs),
-            load_nbytes=task.load_nbytes + sum(part.nbytes for *_, part in elsewhere.values()),
+            load_nbytes=task.load_nbytes
+            + sum(part.nbytes for key, (*_, part) in elsewhere.items() if key not in task.picked),
             work=work,
+            picked=tuple(names[key] for key in task.picked if key in names),
         )
         node = Node(fed, item.position, 0)
         try:
@@ -294,14 +296,6 @@ class Store:
                 if wanted[key][2] and wanted[key][3].box is None:
                     self._cache.put((wanted[key][0], key), arrays, nbytes)
         return found
-
-
-class Gone(Exception):
-    """Chunks that cannot be had, as (run, key) pairs."""
-
-    def __init__(self, lost: tuple[tuple[str, Key], ...]) -> None:
-        super().__init__(lost)
-        self.lost = lost
 
 
 def host_share(memory_limit: int | None, threads: int) -> int:

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-SEAMS = "biufM" + "m"
-"""Kinds of dtype whose sorted halves are merged at the seam: those that compare with one instruction."""
+LONG_ROW = 1024
+"""Elements of a row from which its zeros are found by bisection."""
+SETTLED = 1 << 16
+"""Elements of shorter rows whose zeros are looked for at once."""
 
 
 def last(dtype: np.dtype[Any]) -> Any:
@@ -31,9 +33,26 @@ def last(dtype: np.dtype[Any]) -> Any:
     return b"\xff" * dtype.itemsize
 
 
+def way(dtype: np.dtype[Any], kind: str | None) -> str | None:
+    """NumPy's kind of sort that gives the same bits however the data are cut: the quickest where `settle` makes equal
+    elements alike, or they are so; a stable one where they can be told apart."""
+    if dtype.kind == "c" or (dtype.kind == "f" and not settles(dtype)):
+        return "stable"
+    return kind if dtype.kind == "f" else None
+
+
+def settles(dtype: np.dtype[Any]) -> bool:
+    """Whether equal elements of a dtype may have different bits, which `settle` puts in order."""
+    return dtype.kind == "f" and dtype.itemsize <= 8
+
+
 def sort(xp: Any, array: Any, axis: int, kind: str | None) -> Any:
     """A sorted copy; CuPy knows the stable order only, which is every kind."""
-    return xp.sort(array, axis=axis, kind=_kind(xp, kind))
+    kind = way(array.dtype, kind)
+    made = xp.sort(array, axis=axis, kind=_kind(xp, kind))
+    if kind is None:
+        settle(xp, xp.moveaxis(made, axis, -1))
+    return made
 
 
 def argsort(xp: Any, array: Any, axis: int, kind: str | None) -> Any:
@@ -45,62 +64,84 @@ def _kind(xp: Any, kind: str | None) -> str | None:
     return kind if kind is None or getattr(xp, "__name__", "numpy") != "cupy" else "stable"
 
 
-def sort_in_place(xp: Any, array: Any, axis: int) -> None:
-    """Sort an array where it is; CuPy does so with contiguous ones only."""
-    if array.flags.c_contiguous:
-        array.sort(axis=axis)
+def sort_in_place(xp: Any, array: Any, kind: str | None) -> None:
+    """Sort an array in C order along its last axis, where it is."""
+    kind = way(array.dtype, kind)
+    if kind is None or _kind(xp, None) is not None:
+        array.sort(axis=-1)
     else:
-        array[...] = xp.sort(array, axis=axis)
+        array.sort(axis=-1, kind=kind)
+    if kind is None:
+        settle(xp, array)
 
 
-def merge(xp: Any, array: Any, axis: int, seam: int) -> None:
-    """Sort two sorted parts, of which the second begins at `seam`, where they are: only what overlaps is sorted."""
-    n = array.shape[axis]
-    if not 0 < seam < n:
+def settle(xp: Any, array: Any) -> None:
+    """Have the zeros of rows that are sorted in one order, -0.0 before 0.0, and every NaN the same: equal elements,
+    which a quick sort leaves anywhere, have the same bits then however the data were cut."""
+    if not settles(array.dtype) or not array.size:
         return
-    if array.size != n or array.dtype.kind not in SEAMS:
-        sort_in_place(xp, array, axis)
-        return
-    flat = array[tuple(slice(None) if a == axis else 0 for a in range(array.ndim))]
-    lo = int(xp.searchsorted(flat[:seam], flat[seam : seam + 1], side="right")[0])
-    hi = seam + int(xp.searchsorted(flat[seam:], flat[seam - 1 : seam], side="left")[0])
+    n = array.shape[-1]
+    if array.ndim > 1 and n >= LONG_ROW:
+        for row in np.ndindex(array.shape[:-1]):
+            _settle_row(xp, array[row])
+    elif array.ndim > 1:
+        step = max(1, SETTLED // max(1, n))
+        if array.ndim > 2:
+            for plane in array:
+                settle(xp, plane)
+            return
+        for lo in range(0, array.shape[0], step):
+            _settle_rows(xp, array[lo : lo + step])
+    elif n >= LONG_ROW:
+        _settle_row(xp, array)
+    else:
+        _settle_rows(xp, array[None])
+
+
+def _settle_row(xp: Any, row: Any) -> None:
+    dtype = row.dtype
+    found = (
+        xp.searchsorted(row, xp.zeros(1, dtype), side="left"),
+        xp.searchsorted(row, xp.zeros(1, dtype), side="right"),
+    )
+    lo, hi = (int(at[0]) for at in found)
     if lo < hi:
-        sort_in_place(xp, flat[lo:hi], 0)
+        negative = sum(int(xp.signbit(row[k : min(hi, k + SETTLED)]).sum()) for k in range(lo, hi, SETTLED))
+        row[lo : lo + negative] = -0.0
+        row[lo + negative : hi] = 0.0
+    if bool(row[-1] != row[-1]):
+        row[int(xp.searchsorted(row, xp.full(1, np.nan, dtype), side="left")[0]) :] = np.nan
 
 
-def sort_pair(xp: Any, values: Any, positions: Any, axis: int) -> tuple[Any, Any]:
-    """Values sorted along an axis and their positions with them; equal values in the order of their positions."""
-    order = xp.argsort(values, axis=axis, kind="stable")
-    values, positions = xp.take_along_axis(values, order, axis), xp.take_along_axis(positions, order, axis)
-    del order
-    rows = xp.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
-    places = xp.moveaxis(positions, axis, -1)
-    shape = places.shape
-    places = places.reshape(rows.shape)
-    changed = False
-    for k in range(rows.shape[0]):
-        changed = _in_order(xp, rows[k], places[k]) or changed
-    if changed:
-        positions = xp.moveaxis(places.reshape(shape), -1, axis)
-    return values, positions
+def _settle_rows(xp: Any, rows: Any) -> None:
+    zero = rows == 0
+    if bool(zero.any()):
+        negative = (zero & xp.signbit(rows)).sum(axis=-1, keepdims=True)
+        if bool(negative.any()):
+            before = xp.cumsum(zero, axis=-1) <= negative
+            rows[zero & before] = -0.0
+            rows[zero & ~before] = 0.0
+    if bool((rows[:, -1] != rows[:, -1]).any()):
+        rows[rows != rows] = np.nan
 
 
-def _in_order(xp: Any, values: Any, positions: Any) -> bool:
-    """Bring the positions of equal values, which are neighbours, into order; whether any were not."""
-    with np.errstate(invalid="ignore"):
-        tied = ~(values[:-1] < values[1:])  # a NaN is tied with what follows it
-    if not bool((tied & (positions[:-1] > positions[1:])).any()):
-        return False
-    member = xp.zeros(values.shape, dtype=bool)
-    member[:-1] |= tied
-    member[1:] |= tied
-    del tied
-    at = xp.flatnonzero(member)
-    del member
-    order = at[xp.argsort(positions[at])]
-    order = order[xp.argsort(values[order], kind="stable")]
-    positions[at] = positions[order]
-    return True
+def settling_nbytes(size: int, row: int, dtype: np.dtype[Any]) -> int:
+    """Bytes that `settle` takes for `size` elements in rows."""
+    if not settles(dtype) or not size:
+        return 0
+    return min(size, 2 * SETTLED) * 16 if row < LONG_ROW else 1024 + 2 * min(row, SETTLED)
+
+
+def sorting_nbytes(size: int, row: int, dtype: np.dtype[Any], kind: str | None) -> int:
+    """Bytes that `sort_in_place` takes beside the array."""
+    if way(dtype, kind) is not None:
+        return row * dtype.itemsize // 2 + dtype.itemsize
+    return settling_nbytes(size, row, dtype)
+
+
+def argsorting_nbytes(size: int) -> int:
+    """Bytes that `argsort` takes beside its result, and more."""
+    return 4 * size + 1024
 
 
 def order_bits(dtype: np.dtype[Any]) -> int:

@@ -53,6 +53,8 @@ class Node(metaclass=Interned):
     """Computing it twice costs more than keeping it."""
     together: ClassVar[bool] = False
     """All that read it are computed by the same tasks, which compute it once."""
+    picks: ClassVar[bool] = False
+    """Of its last input, which is kept, it reads parts that `pick` chooses when a task runs."""
 
     args: tuple[Any, ...]
     shape: Shape
@@ -121,6 +123,15 @@ class Node(metaclass=Interned):
 
     def accumulate(self, backend: Any, out: Region, so_far: Any, *inputs: Any) -> Any:
         """Take in one piece (see `pieces`); `so_far` is None for the first."""
+        raise NotImplementedError(type(self).__name__)
+
+    def pick(self, out: Region, *inputs: Any) -> list[Region]:
+        """The parts of the last input that a region needs, from the other inputs, as NumPy arrays over `regions` of it.
+        `evaluate` gets them end to end, each in C order, as arrays of one dimension, which it may write to."""
+        raise NotImplementedError(type(self).__name__)
+
+    def picked(self, out: Region) -> int:
+        """The most elements that `pick` chooses for a region."""
         raise NotImplementedError(type(self).__name__)
 
     def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:

@@ -1,32 +1,29 @@
-"""Sorting along an axis: rows that a task can hold (`Sort`), and the steps of an external sort (`Runs`, `Piece`).
+"""Sorting along an axis: rows that a task can hold (`Sort`), and the steps of an external sort of longer ones.
 
-An external sort is Leighton's columnsort. What each step reads is known without looking at the data, so its memory is
-counted before the run like that of any other step, and no data, equal, skewed or sorted, can make it need more.
+    Runs        the axis in runs as long as memory allows, each sorted
+    Shelved     the runs as they are kept, on disk if need be
+    Samples     of every run each `step`-th element, kept beside it
+    order       whose samples they are, in the order of all samples (`order_of_samples`)
+    Merged      any region of the result: from the order of the samples follows where in each run its elements can be,
+                to a few samples; these parts of the runs are read and merged, and what is not of the region is left out
 
-    runs      the axis in `s` runs of `r` elements, each sorted (padded with what is sorted last)
-    dealt     each run is dealt to `s` hands like cards, `b` at a time; a hand of all runs together is sorted
-    cut       each hand is cut in `s` parts; the same part of all hands together is sorted
-    merged    now no element is farther than half a run from its place: the halves of neighbours are merged
-
-It is right where ``r >= 2 * (s - 1) ** 2``; T. Leighton, Tight bounds on the complexity of parallel sorting, IEEE
-Transactions on Computers 34, 1985. With `b` cards at a time hands differ `b` times as much, and ``r >= 2 * b * s ** 2``
-will do: where runs are that long, elements are moved by whole lines of the processor's cache.
+Of `i` samples in order, at least ``i * step`` elements are not behind the last of them, and at most ``(step - 1)`` more
+for each run. So a region of `m` elements is sought among ``m + 2 * step * (runs + 1)``, whatever the data are: equal
+elements are in the order of their runs, and of their places there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any, TypeVar
 
 import numpy as np
 
-from gpuarray.graph.grid import Chunks, Lengths, Region, nbytes, shape_of
-from gpuarray.graph.move import Concat
+from gpuarray.graph.grid import Chunks, Lengths, Region, covering, nbytes, shape_of, size_of
 from gpuarray.graph.node import Node
 from gpuarray.kernels import ordering
 
-_SEAMS = 1024
-"""Bytes for where the halves of a run overlap."""
 POSITION = np.dtype(np.int64)
 
 
@@ -82,7 +79,10 @@ class Sort(Node):
 
     def workspace(self, out: Region) -> int:
         region = self.regions(out)[0]
-        return nbytes(region, self.dtype) + (nbytes(region, POSITION) if self.what != "values" else 0)
+        if self.what == "values":
+            row = len(region[self.axis])
+            return nbytes(region, self.dtype) + ordering.settling_nbytes(size_of(region), row, self.dtype)
+        return nbytes(region, self.dtype) + nbytes(region, POSITION)
 
     def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
         (array,) = inputs
@@ -97,288 +97,81 @@ class Sort(Node):
 
 
 class Runs(Node):
-    """Runs along an axis, each sorted.
+    """Runs along an axis, each sorted: values, or values and their positions. Asked for one run at a time.
 
-    `width` is the length of every run in the result, which shorter ones are padded to; 0: the runs are pieces that
-    were exchanged, which nobody else reads, and so they are sorted where they are.
-    `paired`: the result is values and positions; positions are made here where the input has none. `seams`: each run
-    is two sorted halves that meet at a multiple of this, and is stored.
+    In memory the axis runs last, so that a part of a row lies together.
     """
 
-    __slots__ = ("axis", "cuts", "ends", "paired", "seams", "width")
+    __slots__ = ("axis", "kind", "paired")
 
     together = True
 
-    def __init__(
-        self, axis: int, cuts: Lengths, width: int, paired: bool, seams: int, chunks: Chunks, input: Node
-    ) -> None:
-        """`cuts`: where runs begin in the input. `chunks`: of the other axes."""
-        self.axis, self.cuts, self.width, self.paired, self.seams = axis, cuts, width, paired, seams
-        self.inputs, self.dtype = (input,), input.dtype
-        self.ends = Lengths.regular(width * len(cuts), width) if width else cuts
-        self.shape = along(input.shape, axis, self.ends.total)
-        self.chunks = along(chunks, axis, self.ends)
+    def __init__(self, axis: int, paired: bool, kind: str | None, chunks: Chunks, input: Node) -> None:
+        self.axis, self.paired, self.kind = axis, paired, kind
+        self.inputs, self.dtype, self.shape, self.chunks = (input,), input.dtype, input.shape, chunks
 
     @property
-    def inline(self) -> bool:  # type: ignore[override]
-        return not self.seams
-
-    @property
-    def in_place(self) -> bool:
-        """Its result is its input's memory."""
-        return not self.width and not self.paired
-
-    @property
-    def parts(self) -> tuple[np.dtype[Any], ...] | None:
-        return (self.dtype, POSITION) if self.paired else None
+    def parts(self) -> tuple[np.dtype[Any], ...]:
+        return (self.dtype, POSITION) if self.paired else (self.dtype,)
 
     @property
     def label(self) -> str:
-        return "sort, runs merged" if self.seams else "sort, runs"
+        return "sort, runs"
 
     def cost(self) -> float:
-        return 4 * self.ends.largest.bit_length()
+        return 4 * self.chunks[self.axis].largest.bit_length()
 
     def with_inputs(self, *inputs: Node) -> Node:
-        rest = along(self.chunks, self.axis, self.cuts)
-        made: Node = Runs(self.axis, self.cuts, self.width, self.paired, self.seams, rest, *inputs)
+        made: Node = Runs(self.axis, self.paired, self.kind, self.chunks, *inputs)
         return made
 
-    def _runs(self, out: Region) -> range:
-        return self.ends.touched(out[self.axis])
-
     def regions(self, out: Region) -> tuple[Region, ...]:
-        runs = self._runs(out)
-        span = range(self.cuts.edge(runs.start), self.cuts.edge(runs.stop)) if runs else range(0)
-        return (along(out, self.axis, span),)
+        return (out,)
 
     def workspace(self, out: Region) -> int:
+        size, row = size_of(out), len(out[self.axis])
         if not self.paired:
-            return _SEAMS
-        return nbytes(out, self.dtype) + 6 * nbytes(out, POSITION)
+            return ordering.sorting_nbytes(size, row, self.dtype, self.kind)
+        return nbytes(out, self.dtype) + ordering.argsorting_nbytes(size)
 
     def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
-        """The runs that a region touches; tasks ask for whole ones."""
-        made = [self._sorted(backend, out, k, inputs[0]) for k in self._runs(out)]
-        if not made:
-            empty = tuple(backend.empty(shape_of(out), d) for d in self.fields)
-            return empty if self.paired else empty[0]
-        if len(made) == 1:
-            return made[0]
-        if self.in_place:
-            return inputs[0]
-        join = backend.xp.concatenate
+        """One run."""
+        xp = backend.xp
+        given = xp.moveaxis(inputs[0], self.axis, -1)
+        values = backend.empty(given.shape, self.dtype)
+        values[...] = given
         if not self.paired:
-            return join(made, axis=self.axis)
-        return tuple(join([run[k] for run in made], axis=self.axis) for k in range(2))
-
-    def _sorted(self, backend: Any, out: Region, k: int, given: Any) -> Any:
-        """One run, from the input over all runs of a region."""
-        xp, start = backend.xp, self.cuts.edge(self._runs(out).start)
-        lo, hi = self.cuts.edge(k), self.cuts.edge(k + 1)
-        at: list[Any] = [slice(None)] * len(out)
-        at[self.axis] = slice(lo - start, hi - start)
-        several = isinstance(given, tuple)
-        values = given[0] if several else given
-        values = values if values.shape[self.axis] == hi - lo else values[tuple(at)]
-        missing = self.width - (hi - lo) if self.width else 0
-        if not self.paired:
-            if self.width:
-                values = self._padded(backend, values, missing, self.dtype)
-                ordering.sort_in_place(xp, values, self.axis)
-            elif self.seams:
-                ordering.merge(xp, values, self.axis, -lo % self.seams)
-            else:
-                ordering.sort_in_place(xp, values, self.axis)
-            return values
-        if several:
-            return ordering.sort_pair(xp, values, given[1][tuple(at)], self.axis)
-        order = ordering.argsort(xp, values, self.axis, "stable")
-        values = xp.take_along_axis(values, order, self.axis)
-        order += lo
-        if not missing:
-            return values, order
-        return self._padded(backend, values, missing, self.dtype), self._padded(backend, order, missing, POSITION)
-
-    def _padded(self, backend: Any, array: Any, missing: int, dtype: np.dtype[Any]) -> Any:
-        """A copy with what is sorted last behind it."""
-        n = array.shape[self.axis]
-        result = backend.empty(along(array.shape, self.axis, n + missing), dtype)
-        at: list[Any] = [slice(None)] * array.ndim
-        at[self.axis] = slice(0, n)
-        result[tuple(at)] = array
-        if missing:
-            at[self.axis] = slice(n, None)
-            result[tuple(at)] = ordering.last(dtype)
-        return result
+            ordering.sort_in_place(xp, values, self.kind)
+            return (xp.moveaxis(values, -1, self.axis),)
+        order = ordering.argsort(xp, values, -1, "stable")
+        made = xp.take_along_axis(values, order, -1)
+        order += out[self.axis].start
+        return xp.moveaxis(made, -1, self.axis), xp.moveaxis(order, -1, self.axis)
 
 
-class Piece(Node):
-    """One hand or one part of every run, end to end; run k is cut in `of` of them of equal length.
-
-    `dealt`: how many elements at a time are dealt to the hands; 0 for parts, which are not dealt but cut.
-    """
-
-    __slots__ = ("axis", "dealt", "number", "of", "piece", "width")
-
-    inline = False
-
-    def __init__(self, axis: int, number: int, of: int, dealt: int, width: int, input: Node) -> None:
-        self.axis, self.number, self.of, self.dealt, self.width = axis, number, of, dealt, width
-        self.inputs, self.dtype = (input,), input.dtype
-        self.piece = width // of
-        n = input.shape[axis] // of
-        self.shape = along(input.shape, axis, n)
-        self.chunks = along(input.chunks, axis, Lengths.regular(n, self.piece))
-
-    @property
-    def parts(self) -> tuple[np.dtype[Any], ...] | None:
-        return self.inputs[0].parts
-
-    @property
-    def label(self) -> str:
-        return "sort, exchange"
-
-    def cost(self) -> float:
-        return 0
-
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Piece(self.axis, self.number, self.of, self.dealt, self.width, *inputs)
-        return made
-
-    def regions(self, out: Region) -> tuple[Region, ...]:
-        r = out[self.axis]
-        runs = range(r[0] // self.piece, r[-1] // self.piece + 1) if r else range(0)
-        return (along(out, self.axis, range(runs.start * self.width, runs.stop * self.width)),)
-
-    def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
-        if not self.parts:
-            return self._taken(backend, out, inputs[0])
-        return tuple(self._taken(backend, out, a) for a in inputs[0])
-
-    def _taken(self, backend: Any, out: Region, array: Any) -> Any:
-        """Memory of its own: the runs themselves are to be dropped."""
-        result = backend.empty(shape_of(out), array.dtype)
-        r, runs = out[self.axis], array.shape[self.axis] // self.width
-        before, after = array.shape[: self.axis], array.shape[self.axis + 1 :]
-        if r.step == 1 and len(r) == runs * self.piece:  # whole pieces, as tasks ask for
-            b = self.dealt or self.piece
-            dealt = array.reshape(*before, runs, self.piece // b, self.of, b, *after)
-            hand = dealt[(*(slice(None),) * (self.axis + 2), self.number)]
-            result.reshape(hand.shape)[...] = hand
-        elif r:
-            at: list[Any] = [slice(None)] * len(out)
-            at[self.axis] = backend.from_host(self._places(r))
-            result[...] = array[tuple(at)]
-        return result
-
-    def _places(self, r: range) -> np.ndarray[Any, Any]:
-        """Where elements of the result are among the runs that it touches."""
-        run, inside = np.divmod(np.arange(r.start, r.stop, r.step), self.piece)
-        b = self.dealt or self.piece
-        rounds, card = np.divmod(inside, b)
-        places: np.ndarray[Any, Any] = (run - run.min()) * self.width + (rounds * self.of + self.number) * b + card
-        return places
-
-
-class Hands(Concat):
-    """The same pieces of all runs, end to end; each is values, or values and positions."""
+class Shelved(Node):
+    """Runs as they are kept."""
 
     __slots__ = ()
 
-    @property
-    def parts(self) -> tuple[np.dtype[Any], ...] | None:
-        return self.inputs[0].parts
+    inline = False
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Hands(self.axis, *inputs)
-        return made
-
-    def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
-        if not self.parts:
-            return super().evaluate(backend, out, *inputs)
-        present = [i for i in inputs if i[0].shape[self.axis]]
-        if len(present) == 1:
-            return present[0]
-        xp = backend.xp
-        return tuple(xp.concatenate([i[k] for i in present], axis=self.axis) for k in range(len(self.fields)))
-
-
-class Halves(Node):
-    """Columns put together from their first and their second halves; each is values, or values and positions."""
-
-    __slots__ = ("axis", "half")
-
-    def __init__(self, axis: int, half: int, first: Node, second: Node) -> None:
-        self.axis, self.half, self.inputs, self.dtype = axis, half, (first, second), first.dtype
-        n = 2 * first.shape[axis]
-        self.shape = along(first.shape, axis, n)
-        self.chunks = along(first.chunks, axis, Lengths.regular(n, 2 * half))
+    def __init__(self, runs: Node) -> None:
+        self.inputs, self.dtype, self.shape, self.chunks = (runs,), runs.dtype, runs.shape, runs.chunks
 
     @property
     def parts(self) -> tuple[np.dtype[Any], ...] | None:
         return self.inputs[0].parts
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Halves(self.axis, self.half, *inputs)
-        return made
-
-    def _needed(self, r: range) -> tuple[range, range]:
-        """The halves that a region lies in, of the first and of the second ones."""
-        lo, hi = (r[0] // self.half, r[-1] // self.half + 1) if r else (0, 0)
-        return range((lo + 1) // 2, (hi + 1) // 2), range(lo // 2, hi // 2)
-
-    def regions(self, out: Region) -> tuple[Region, ...]:
-        spans = (range(k.start * self.half, k.stop * self.half) for k in self._needed(out[self.axis]))
-        return tuple(along(out, self.axis, span) for span in spans)
-
-    def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
-        if not self.parts:
-            return self._put_together(backend, out, inputs)
-        return tuple(self._put_together(backend, out, [i[k] for i in inputs]) for k in range(len(self.fields)))
-
-    def _put_together(self, backend: Any, out: Region, arrays: Sequence[Any]) -> Any:
-        result = backend.empty(shape_of(out), arrays[0].dtype)
-        r, needed = out[self.axis], self._needed(out[self.axis])
-        at: list[Any] = [slice(None)] * len(out)
-        into = at[:]
-        for which, array in enumerate(arrays):
-            for k in needed[which]:
-                begin = (2 * k + which) * self.half
-                into[self.axis], lo = _meeting(r, begin, begin + self.half)
-                start = (k - needed[which].start) * self.half + lo - begin
-                count = into[self.axis].stop - into[self.axis].start
-                at[self.axis] = slice(start, start + (count - 1) * r.step + 1, r.step)
-                if count > 0:
-                    result[tuple(into)] = array[tuple(at)]
-        return result
-
-
-def _meeting(r: range, start: int, stop: int) -> tuple[slice, int]:
-    """The part of a region that lies between two positions, and the first position of it."""
-    lo = max(0, -(-(start - r.start) // r.step))
-    hi = max(lo, min(len(r), -(-(stop - r.start) // r.step)))
-    return slice(lo, hi), r.start + lo * r.step
-
-
-class Trimmed(Node):
-    """The first elements along each axis of a result of two arrays."""
-
-    __slots__ = ("cut",)
-
-    def __init__(self, cut: Chunks, input: Node) -> None:
-        self.cut, self.inputs, self.dtype = cut, (input,), input.dtype
-        self.shape, self.chunks = tuple(c.total for c in cut), cut
-
     @property
-    def parts(self) -> tuple[np.dtype[Any], ...] | None:
-        return self.inputs[0].parts
+    def label(self) -> str:
+        return "sort, runs"
 
     def cost(self) -> float:
         return 0
 
     def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Trimmed(self.cut, *inputs)
+        made: Node = Shelved(*inputs)
         return made
 
     def regions(self, out: Region) -> tuple[Region, ...]:
@@ -386,3 +179,166 @@ class Trimmed(Node):
 
     def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
         return inputs[0]
+
+
+class Samples(Node):
+    """Every `step`-th element of each run; the tasks that make the runs keep it as well."""
+
+    __slots__ = ("axis", "domain", "step")
+
+    inline = False
+
+    def __init__(self, axis: int, step: int, runs: Node) -> None:
+        self.axis, self.step, self.domain = axis, step, runs.chunks
+        self.inputs, self.dtype = (runs,), runs.dtype
+        lengths = runs.chunks[axis]
+        taken = Lengths.between(self._before(lengths.edge(k)) for k in range(len(lengths) + 1))
+        self.chunks = along(runs.chunks, axis, taken)
+        self.shape = along(runs.shape, axis, taken.total)
+
+    def _before(self, edge: int) -> int:
+        """How many samples the runs up to an edge have."""
+        lengths = self.domain[self.axis]
+        run, rest = divmod(edge, lengths.largest)
+        return run * (lengths.largest // self.step) + rest // self.step
+
+    @property
+    def label(self) -> str:
+        return "samples"
+
+    def cost(self) -> float:
+        return 0
+
+    def with_inputs(self, *inputs: Node) -> Node:
+        made: Node = Samples(self.axis, self.step, *inputs)
+        return made
+
+    def result_region(self, region: Region) -> Region:
+        """What a task for a region of the runs keeps."""
+        r = region[self.axis]
+        return along(region, self.axis, range(self._before(r.start), self._before(r.stop)))
+
+    def result_chunks(self, grid: Chunks) -> Chunks:
+        return along(grid, self.axis, Lengths.between(map(self._before, grid[self.axis].edges())))
+
+    def regions(self, out: Region) -> tuple[Region, ...]:
+        taken, lengths = self.chunks[self.axis], self.domain[self.axis]
+        runs = taken.touched(out[self.axis])
+        return (along(out, self.axis, range(lengths.edge(runs.start), lengths.edge(runs.stop)) if runs else range(0)),)
+
+    def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
+        values = inputs[0][0][(*(slice(None),) * self.axis, slice(self.step - 1, None, self.step))]
+        result = backend.empty(shape_of(out), self.dtype)
+        result[...] = values
+        return result
+
+
+def order_of_samples(xp: Any, samples: Any, axis: int, each: int, kind: str | None) -> Any:
+    """The runs that samples are of, `each` of one run, in the order of the samples."""
+    settled = ordering.way(samples.dtype, kind) is None and ordering.settles(samples.dtype)
+    keys = ordering.to_order(xp, samples) if settled else samples
+    return (ordering.argsort(xp, keys, axis, "stable") // each).astype(np.int32)
+
+
+class Merged(Node):
+    """Runs merged. Its inputs are the order of their samples, and the runs, of which a task reads what it needs.
+
+    `what`: as for `Sort`.
+    """
+
+    __slots__ = ("axis", "kind", "step", "what")
+
+    inline = False
+    picks = True
+
+    def __init__(
+        self, axis: int, what: str, kind: str | None, step: int, chunks: Chunks, order: Node, runs: Node
+    ) -> None:
+        self.axis, self.what, self.kind, self.step = axis, what, kind, step
+        self.inputs, self.shape, self.chunks = (order, runs), runs.shape, chunks
+        self.dtype = POSITION if what == "positions" else runs.dtype
+
+    @property
+    def parts(self) -> tuple[np.dtype[Any], ...] | None:
+        return (self.dtype, POSITION) if self.what == "both" else None
+
+    @property
+    def label(self) -> str:
+        return "sort, merge" if self.what == "values" else "argsort, merge"
+
+    def cost(self) -> float:
+        return 4 * len(self._runs).bit_length()
+
+    def with_inputs(self, *inputs: Node) -> Node:
+        made: Node = Merged(self.axis, self.what, self.kind, self.step, self.chunks, *inputs)
+        return made
+
+    @property
+    def _runs(self) -> Lengths:
+        return self.inputs[1].chunks[self.axis]
+
+    def regions(self, out: Region) -> tuple[Region, ...]:
+        order, runs = (i.shape[self.axis] if all(out) else 0 for i in self.inputs)
+        return along(out, self.axis, range(order)), along(out, self.axis, range(runs))
+
+    def picked(self, out: Region) -> int:
+        r = covering(out[self.axis])
+        rows = size_of(out) // len(out[self.axis]) if r else 0
+        return rows * min(self._runs.total, len(r) + 2 * self.step * (len(self._runs) + 1))
+
+    def workspace(self, out: Region) -> int:
+        r = out[self.axis]
+        row = self.picked(along(tuple(one[:1] for one in out), self.axis, r))
+        if self.what == "values":
+            return ordering.sorting_nbytes(row, row, self.dtype, self.kind)
+        return ordering.argsorting_nbytes(row) + 8 * row + len(r) * max(self.dtype.itemsize, POSITION.itemsize)
+
+    def _windows(self, out: Region, order: Any) -> Iterator[tuple[tuple[int, ...], Any, Any, int]]:
+        """For every row of a region: where it is, where the elements begin and end in each run that may be of the
+        region, and how many of them come before it."""
+        r, runs = covering(out[self.axis]), self._runs
+        edges = np.asarray(runs.edges())
+        rows = np.moveaxis(np.asarray(order), self.axis, -1)
+        others = [range(len(a)) for k, a in enumerate(out) if k != self.axis]
+        for row in product(*others) if r else ():
+            ids = rows[row]
+            before = max(0, (r.start - len(runs) * (self.step - 1)) // self.step)
+            lo = np.bincount(ids[:before], minlength=len(runs)) * self.step
+            until = -(-r.stop // self.step)
+            hi = np.diff(edges)
+            if until <= len(ids):
+                hi = np.minimum(hi, (np.bincount(ids[:until], minlength=len(runs)) + 1) * self.step - 1)
+            yield row, edges[:-1] + lo, edges[:-1] + hi, r.start - int(lo.sum())
+
+    def pick(self, out: Region, *inputs: Any) -> list[Region]:
+        found = []
+        for row, lo, hi, _ in self._windows(out, inputs[0]):
+            at = [range(a[k], a[k] + 1) for k, a in zip(row, self._others(out), strict=True)]
+            for a, b in zip(lo.tolist(), hi.tolist(), strict=True):
+                if a < b:
+                    found.append((*at[: self.axis], range(a, b), *at[self.axis :]))
+        return found
+
+    def _others(self, out: Region) -> Region:
+        return (*out[: self.axis], *out[self.axis + 1 :])
+
+    def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
+        order, flat = inputs
+        xp, r, done = backend.xp, out[self.axis], 0
+        results = [backend.empty(shape_of(out), d) for d in self.fields]
+        rows = [xp.moveaxis(a, self.axis, -1) for a in results]
+        for row, lo, hi, skipped in self._windows(out, backend.to_host(order)):
+            n = int((hi - lo).sum())
+            several = [a[done : done + n] for a in flat]
+            done += n
+            at = slice(skipped, skipped + r[-1] - r[0] + 1, r.step)
+            if self.what == "values":
+                ordering.sort_in_place(xp, several[0], self.kind)
+                rows[0][row] = several[0][at]
+                continue
+            # as the parts of the runs stand, equal elements are in the order of their positions
+            found = ordering.argsort(xp, several[0], -1, "stable")[at]
+            taken = several[-1:] if self.what == "positions" else several
+            for target, array in zip(rows, taken, strict=True):
+                target[row] = array[found]
+        return tuple(results) if self.parts else results[0]

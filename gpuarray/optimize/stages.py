@@ -20,6 +20,7 @@ from gpuarray.graph.reduce import Partial
 from gpuarray.graph.routine import Strip
 from gpuarray.graph.select import Select
 from gpuarray.graph.slabs import Advanced, Carried
+from gpuarray.graph.sorting import Samples
 from gpuarray.graph.stencil import Part
 from gpuarray.optimize.simplify import LIGHT
 
@@ -158,7 +159,7 @@ def shares(node: Node) -> bool:
 
 def domain(node: Node) -> tuple[Shape, Chunks]:
     """The space that a node's tasks divide: what is reduced, or the result itself."""
-    chunks = node.domain if isinstance(node, (Partial, Strip, Advanced, Carried)) else node.chunks
+    chunks = node.domain if isinstance(node, (Partial, Strip, Advanced, Carried, Samples)) else node.chunks
     return tuple(c.total for c in chunks), chunks
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from gpuarray.graph.routine import Strip
 from gpuarray.graph.scan import Scan
 from gpuarray.graph.select import VIEW, Select
 from gpuarray.graph.slabs import Settled
-from gpuarray.graph.sorting import Runs
+from gpuarray.graph.sorting import Shelved
 from gpuarray.graph.stencil import Part, Sweep
 
 Value = tuple[Node, Region]
@@ -40,6 +40,8 @@ class Block:
     wanted: tuple[Value, ...]
     stepped: tuple[Value, ...]
     """Values that are accumulated in pieces; what those read is not among `values`."""
+    picking: tuple[Value, ...] = ()
+    """Values that read parts of a kept result, chosen when the task runs; that result is not among `values`."""
 
     def sources(self) -> list[Value]:
         return [v for v in self.values if isinstance(v[0], Source)]
@@ -50,6 +52,7 @@ def expand(wanted: Iterable[Value]) -> Block:
     wanted = tuple(wanted)
     values: dict[Value, tuple[Value, ...]] = {}
     stepped: list[Value] = []
+    picking: list[Value] = []
     stack: list[tuple[Value, tuple[Value, ...] | None]] = [(v, None) for v in reversed(wanted)]
     while stack:
         value, inputs = stack.pop()
@@ -66,9 +69,12 @@ def expand(wanted: Iterable[Value]) -> Block:
             stepped.append(value)
         else:
             inputs = tuple(zip(node.inputs, node.regions(region), strict=True))
+            if node.picks:
+                picking.append(value)
+                inputs = inputs[:-1]
             stack.append((value, inputs))
             stack.extend((v, None) for v in reversed(inputs) if v not in values)
-    return Block(values, wanted, tuple(stepped))
+    return Block(values, wanted, tuple(stepped), tuple(picking))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,10 @@ class Needs:
     """Bytes beyond inputs and loads where it computes: temporaries, results, and what a device has a copy of."""
     device: bool = False
     """It computes in the memory of a device, where loads are not."""
+    picked: tuple[Key, ...] = ()
+    """Kept chunks of which parts are read, chosen when the task runs."""
+    picked_nbytes: int = 0
+    """The most bytes of these parts, which are among the loads."""
 
     @property
     def own(self) -> int:
@@ -104,14 +114,28 @@ def needs(block: Block, into: frozenset[Value] = frozenset(), device: bool = Fal
     inputs: dict[Key, int] = {}
     load, steps = profile(block, inputs, into, device)
     work = _ahead(block, steps)[1] if device else max(steps)
-    return Needs(tuple(inputs.items()), load, work, device)
+    picked = dict.fromkeys(key for value in block.picking for key in pickable(*value) if key not in inputs)
+    return Needs(tuple(inputs.items()), load, work, device, tuple(picked), sum(parts_nbytes(*v) for v in block.picking))
+
+
+def pickable(node: Node, region: Region) -> Iterator[Key]:
+    """The chunks of which a value may read parts."""
+    leaf = node.inputs[-1]
+    if isinstance(leaf, Stored):  # else the plan is not made yet
+        yield from stored_parts(leaf, node.regions(region)[-1])
+
+
+def parts_nbytes(node: Node, region: Region) -> int:
+    """The most bytes of the parts of a kept result that a value reads."""
+    return node.picked(region) * sum(d.itemsize for d in node.inputs[-1].fields)
 
 
 def profile(
     block: Block, inputs: dict[Key, int], into: frozenset[Value] = frozenset(), device: bool = False
 ) -> tuple[int, list[int]]:
     """The bytes read, and those held beside inputs at each step and at the end; `inputs` is filled."""
-    load = held = 0
+    load = sum(parts_nbytes(*value) for value in block.picking)
+    held = load if device else 0
     steps = []
     last = last_uses(block)
     size: dict[Value, int] = {}
@@ -143,7 +167,8 @@ def profile(
     copies = sum(
         node.nbytes(r)
         for node, r in block.wanted
-        if is_view(node, block.values[node, r]) or isinstance(node, (Source, Stored))
+        if isinstance(node, (Source, Stored))
+        or (is_view(node, block.values[node, r]) and not isinstance(node, Shelved))  # arrays of their own
     )
     steps.append(held + copies)
     return load, steps
@@ -190,9 +215,9 @@ def is_view(node: Node, inputs: tuple[Value, ...]) -> bool:
     """Whether a node's result is a view of its input, and takes no memory."""
     if isinstance(node, (Concat, Settled)):
         return sum(bool(size_of(r)) for _, r in inputs) == 1
-    if isinstance(node, Runs):
-        return node.in_place
-    return isinstance(node, (Rechunk, Const, Part, Windows, Strip)) or (isinstance(node, Select) and node.label == VIEW)
+    return isinstance(node, (Rechunk, Const, Part, Windows, Strip, Shelved)) or (
+        isinstance(node, Select) and node.label == VIEW
+    )
 
 
 def last_uses(block: Block) -> list[list[Value]]:

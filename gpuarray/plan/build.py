@@ -95,7 +95,9 @@ class Stage:
             for k, ((node, region), o) in enumerate(zip(wanted, self.outputs, strict=True))
             if o.sink is None
         )
-        return Task((self.number, number), tuple(k for k, _ in need.inputs), kept, need.load, need.work, work)
+        inputs = (*(k for k, _ in need.inputs), *need.picked)
+        key = (self.number, number)
+        return Task(key, inputs, kept, need.load, need.work, work, need.picked, need.picked_nbytes)
 
     def needs(self, block: Block) -> Needs:
         into = frozenset(v for v, o in zip(block.wanted, self.outputs, strict=True) if o.into)

@@ -39,6 +39,8 @@ def compute(
             done[value] = gather(node, region, backend, chunks)
         elif value in block.stepped:
             done[value] = _accumulate(node, region, backend, chunks)
+        elif value in block.picking:
+            done[value] = node.evaluate(backend, region, *(done[i] for i in inputs), loaded[value])
         elif into and value in into and isinstance(node, IN_PLACE):
             done[value] = node.evaluate(backend, region, *(done[i] for i in inputs), into=into[value])
         else:

@@ -59,12 +59,12 @@ class Counted(Mapping[Key, int]):
 def count_boxes(stage: int, tasks: Iterable[tuple[Value, ...]]) -> Counted | None:
     """The readers of a stage's chunks among tasks that compute these values, a box of chunks at a time.
 
-    None where what they read is no box: of every second element, say, or of cells of different sizes.
+    None where what they read is no box, or chosen later: of every second element, say, or of cells of different sizes.
     """
     counts: dict[int, np.ndarray[Any, Any]] = {}
     for wanted in tasks:
         block = expand(wanted)
-        if block.stepped:
+        if block.stepped or block.picking:
             return None
         boxes: dict[int, list[tuple[slice, ...]]] = {}
         for node, region in block.values:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpuarray.cluster.slabs import widened
-from gpuarray.cluster.task import Box, Key, Part, StageInfo, Task
+from gpuarray.cluster.task import CHOSEN, Box, Key, Part, StageInfo, Task
 from gpuarray.graph.grid import count, region_at, shape_of, touching
 from gpuarray.graph.leaves import Stored
 from gpuarray.plan.block import Block, expand
@@ -47,7 +47,9 @@ class PortablePlan:
             for node, region in block.stepped:
                 for regions in node.pieces(region) or ():
                     blocks.append(expand(zip(node.inputs, regions, strict=True)))
-        return {key: part(leaves[key], key[2], box) for key, box in boxes.items()}
+        found = {key: part(leaves[key], key[2], box) for key, box in boxes.items()}
+        each = task.picked_nbytes // max(1, len(task.picked))
+        return {**dict.fromkeys(task.picked, Part(CHOSEN, each)), **found}
 
 
 def part(leaf: Stored, number: int, box: Box) -> Part:

@@ -1,4 +1,4 @@
-"""Rows too long for a task: sorts become columnsorts, and quantiles selections in a few passes.
+"""Rows too long for a task: sorts become external sorts, and quantiles selections in a few passes.
 
 The choice is made here, where the limit is known; the result does not depend on it.
 """
@@ -9,27 +9,35 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from gpuarray.cluster.sizes import format_bytes
 from gpuarray.graph.grid import Chunks, Lengths, size_of
 from gpuarray.graph.leaves import Source
 from gpuarray.graph.node import Node, from_line_of, rewrite, toposort
-from gpuarray.graph.select import Select
+from gpuarray.graph.routine import Routine, Traits
 from gpuarray.graph.selection import Quantile
-from gpuarray.graph.sorting import POSITION, Halves, Hands, Piece, Runs, Sort, Trimmed, along
-from gpuarray.graph.stencil import Part
+from gpuarray.graph.sorting import Merged, Runs, Samples, Shelved, Sort, along, order_of_samples
+from gpuarray.kernels import ordering
 from gpuarray.kernels.errors import MemoryLimitError
 from gpuarray.plan.block import expand, needs
 from gpuarray.plan.selections import selection
 from gpuarray.plan.tiling import LONG, Budget
 
-COPIES = 3.2
-"""Runs that a task of a columnsort holds at once: the pieces of one, these put together and sorted, and its pieces; and
-a little for what is padded."""
-DEALT = (64, 32, 16, 8)
-"""Elements that are dealt at a time, where runs are long: some lines of the processor's cache, copied at full speed."""
-PAIR_COPIES = (4.2, 9.5)
-"""The same where positions are sorted with their values, of these and of those: orders, and what they pick, are held
-besides."""
+FIXED = 6 << 10
+"""Bytes that a task takes whatever it sorts."""
+QUICK, STABLE = 2.02, 2.52
+"""Runs that a task holds at once: what it reads, and the run, sorted in its place; a stable sort takes half as much
+again."""
+PAIRED = 3.05, 12.1
+"""The same where positions are sorted with their values, of these and bytes of the positions: the values are read, put
+in order of memory and picked, and an order is sorted."""
+MERGED, MERGED_STABLE, MERGED_PAIRED = 2.02, 2.52, (3.05, 32.1)
+"""The same for a merge: parts of runs, sorted in their place, and the result."""
+SAMPLE = 40
+"""Bytes, beside four copies, that sorting takes for each sample."""
+OVERLAP = 8
+"""One in so many of the elements that a merge reads may be of its neighbours' regions, if memory allows."""
 
 
 def split(roots: Sequence[Node], budget: Budget) -> tuple[Node, ...]:
@@ -42,9 +50,7 @@ def split(roots: Sequence[Node], budget: Budget) -> tuple[Node, ...]:
         made = rules.get(type(node))
         return made(node, budget) if made and too_long(node, budget) else None
 
-    new = rewrite(rule, *roots)
-    # A result that is asked for is cut as its reader wants it, a sort's steps are not.
-    return tuple(_view(n, n.shape) if isinstance(n, Runs) else n for n in new)
+    return rewrite(rule, *roots)
 
 
 def too_long(node: Node, budget: Budget) -> bool:
@@ -59,67 +65,86 @@ def too_long(node: Node, budget: Budget) -> bool:
     return held > budget.soft and needs(expand([(node, row)])).total > budget.soft
 
 
-def _view(node: Node, shape: tuple[int, ...]) -> Node:
-    """The first elements along each axis; nobody asks for less of a sort's steps than a run."""
-    made: Node = Select(shape, tuple((a, range(n)) for a, n in enumerate(shape)), node)
-    return made
-
-
 @dataclass(frozen=True)
-class Columns:
+class Cut:
     """How a sort is cut."""
 
     length: int
-    """Elements of a run that are read."""
-    number: int
-    """Of runs."""
+    """Elements of a run."""
+    step: int
+    """Of every so many elements of a run one is a sample."""
+    merged: int
+    """Elements of the result that a task merges."""
     chunks: Chunks
-    """Of the other axes."""
-
-    @property
-    def dealt(self) -> int:
-        """How many elements at a time are dealt to the hands: as many as the length of the runs allows."""
-        return next((b for b in DEALT if 2 * b * max(self.number, 16) ** 2 <= self.length), 1)
-
-    @property
-    def width(self) -> int:
-        """Elements of a run, padded: a multiple of what is dealt in a round, and even."""
-        step = self.number * self.dealt * (1 + self.number * self.dealt % 2)
-        return -(-self.length // step) * step
-
-    @property
-    def possible(self) -> bool:
-        return self.width >= 2 * (self.number - 1) ** 2
+    """Of the other axes, while runs are sorted."""
 
 
-def columns(node: Sort, budget: Budget) -> Columns:
-    """The fewest and longest runs that memory allows, whole chunks of a file where that is possible."""
-    axis, n = node.axis, node.shape[node.axis]
-    paired = node.what != "values"
-    item = node.inputs[0].dtype.itemsize * COPIES
-    if paired:
-        item = node.inputs[0].dtype.itemsize * PAIR_COPIES[0] + POSITION.itemsize * PAIR_COPIES[1]
+@dataclass(frozen=True)
+class Bytes:
+    """What sorting and merging take for each element."""
+
+    run: float
+    merge: float
+    sample: int
+
+    @classmethod
+    def of(cls, node: Sort) -> Bytes:
+        item, extra = node.inputs[0].dtype.itemsize, SAMPLE + 4 * node.inputs[0].dtype.itemsize
+        if node.what != "values":
+            return cls(PAIRED[0] * item + PAIRED[1], MERGED_PAIRED[0] * item + MERGED_PAIRED[1], extra)
+        if ordering.way(node.inputs[0].dtype, node.kind) is None:
+            return cls(QUICK * item, MERGED * item, extra)
+        return cls(STABLE * item, MERGED_STABLE * item, extra)
+
+
+def cut(node: Sort, budget: Budget) -> Cut:
+    """The fewest and longest runs that memory allows, whole chunks of a file where that is possible.
+
+    Raises MemoryLimitError where there must be so many runs that a merge cannot hold a few samples of each.
+    """
+    axis, n, each = node.axis, node.shape[node.axis], Bytes.of(node)
     chunk = _chunk(node.inputs[0], axis)
-    tried = Columns(0, 0, ())
     for room in (budget.hard // (budget.threads + 1), budget.hard // 2, budget.hard):
         others = [Lengths.regular(m, min(m, c.largest)) for m, c in zip(node.shape, node.chunks, strict=True)]
         while True:
             rows = math.prod(c.largest for a, c in enumerate(others) if a != axis)
-            most = min(n, int(room / (item * rows)))
+            most = min(n, int((room - FIXED) / (each.run * rows)))
             if most >= 2:
-                tried = Columns(*_even(n, most, chunk), tuple(others))
-                if tried.possible:
-                    return tried
+                length, number = _even(n, most, chunk)
+                found = _merging(n, length, number, room, each)
+                if found is not None:
+                    return Cut(length, *found, tuple(others))
             if rows == 1:
                 break
             a = max((a for a in range(node.ndim) if a != axis), key=lambda a: others[a].largest)
             others[a] = Lengths.regular(node.shape[a], -(-others[a].largest // 2))
-    need = item * round((n * math.sqrt(2)) ** (2 / 3))
     raise MemoryLimitError(
-        f"sorting {n:,} elements of {node.dtype} takes tasks of about {format_bytes(round(need))}, more than the "
+        f"sorting {n:,} elements of {node.dtype} takes tasks of about {format_bytes(_needed(n, each))}, more than the "
         f"{format_bytes(budget.hard)} that are left of the memory limit. Raise host_memory (device_memory on a GPU), "
         "or sort parts of the array."
     )
+
+
+def _merging(n: int, length: int, number: int, room: int, each: Bytes) -> tuple[int, int] | None:
+    """Between how many elements samples are taken, and how many of the result a task merges; None if none fit."""
+    fewest = -(-n * each.sample // max(1, room - FIXED))  # of which the samples can be sorted
+    elements = int((room - FIXED) / each.merge)
+    step = max(1, fewest, elements // (2 * OVERLAP * (number + 1)))
+    if step > length:
+        return None
+    order = 4 * number * (length // step)
+    merged = int((room - FIXED - order) / each.merge) - 2 * step * (number + 1)
+    return (step, min(n, merged)) if merged >= max(1, elements // 4) else None
+
+
+def _needed(n: int, each: Bytes) -> int:
+    """About the least memory of a task in which `n` elements can be sorted."""
+    room = 4 * FIXED
+    while True:
+        length = max(2, int((room - FIXED) / each.run))
+        if _merging(n, min(n, length), -(-n // length), room, each) is not None:
+            return room
+        room += room // 8
 
 
 def _chunk(node: Node, axis: int) -> int:
@@ -141,39 +166,20 @@ def _even(n: int, most: int, chunk: int) -> tuple[int, int]:
 
 
 def _sort(node: Node, budget: Budget) -> Node:
-    """The columnsort that stands for a sort."""
+    """The external sort that stands for a sort."""
     assert isinstance(node, Sort)
-    axis, paired, way = node.axis, node.what != "values", columns(node, budget)
-    s, r = way.number, way.width
-
-    def made(step: Node) -> Node:
-        return from_line_of(node, step)
-
-    def exchanged(runs: Node, dealt: int) -> Node:
-        """Every piece with its like: hands, or parts, of all runs."""
-        hands = [made(Piece(axis, k, s, dealt, r, made(runs))) for k in range(s)]
-        return Hands(axis, *hands) if s > 1 else hands[0]
-
-    ends = Lengths.regular(r * s, r)
-    first = Runs(axis, Lengths.regular(node.shape[axis], way.length), r, paired, 0, way.chunks, node.inputs[0])
-    dealt = exchanged(first, way.dealt)
-    second = Runs(axis, ends, 0, paired, 0, way.chunks, dealt)
-    cut = exchanged(second, 0)
-    third = made(Runs(axis, ends, 0, paired, 0, way.chunks, cut))
-    half = r // 2
-    halves = [made(Piece(axis, k, 2, 0, r, third)) for k in range(2)]
-    seams = Lengths.between((0, *range(half, r * s, r), r * s))
-    merged = made(Runs(axis, seams, 0, paired, r, way.chunks, made(Halves(axis, half, *halves))))
-    if node.what == "positions":
-        merged = made(Part(1, merged))
-    elif paired:
-        return _pair(node, merged)
-    return made(_view(merged, node.shape))
-
-
-def _pair(node: Sort, merged: Node) -> Node:
-    """Both arrays of a sort, without what was padded."""
-    n = node.shape[node.axis]
-    cut = Lengths.between((*(e for e in merged.chunks[node.axis].edges() if e < n), n))
-    made: Node = Trimmed(along(merged.chunks, node.axis, cut), merged)
-    return made
+    axis, paired, found = node.axis, node.what != "values", cut(node, budget)
+    n, kind = node.shape[axis], "stable" if paired else node.kind
+    lengths = Lengths.regular(n, found.length)
+    runs = from_line_of(node, Runs(axis, paired, kind, along(found.chunks, axis, lengths), node.inputs[0]))
+    samples: Node = Samples(axis, found.step, runs)
+    rows = tuple(Lengths.regular(m, 1) for m in node.shape)
+    each = found.length // found.step
+    keywords = (("axis", axis), ("each", each), ("kind", kind))
+    one: tuple[int | None, ...] = tuple(None if a == axis else a for a in range(node.ndim))
+    traits = Traits("order of samples", whole=(axis,), scratch=5, fixed=True)
+    taken = along(rows, axis, samples.chunks[axis])
+    order: Node = Routine(order_of_samples, keywords, np.dtype(np.int32), taken, (one,), traits, samples)
+    merged = along(rows, axis, Lengths.regular(n, found.merged))
+    made: Node = Merged(axis, node.what, kind, found.step, merged, order, Shelved(runs))
+    return from_line_of(node, made)

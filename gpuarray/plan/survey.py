@@ -9,6 +9,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from gpuarray.graph.slabs import SlabSweep
 from gpuarray.graph.stencil import Part, Sweep
 from gpuarray.kernels.program import Program
 from gpuarray.kernels.stencils.boxes import boxes
-from gpuarray.plan.block import Block, Value, expand
+from gpuarray.plan.block import Block, Value, expand, parts_nbytes
 from gpuarray.plan.build import RunPlan, Stage
 from gpuarray.plan.cuts import largest_task
 from gpuarray.plan.tiling import result_region
@@ -76,10 +77,13 @@ class Tally:
             for node, region in block.values:
                 self._add_value(node, region)
         taken = 0
-        for key in task.inputs:
+        for key in task.raised:
             nbytes = key_nbytes(key)
             self.inputs[key[0]] += nbytes
             taken += nbytes
+        for node, region in task.work.block.picking:
+            leaf: Any = node.inputs[-1]
+            self.inputs[leaf.stage] += parts_nbytes(node, region)
         size = (taken, task.load_nbytes, task.work_nbytes)
         self.largest = max(self.largest, size, key=sum)
         self.largest_kept = max(self.largest_kept, sum(n for _, n in task.outputs))

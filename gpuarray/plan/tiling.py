@@ -24,7 +24,7 @@ from gpuarray.graph.routine import Routine, Strip
 from gpuarray.graph.scatter import Compress, Scatter
 from gpuarray.graph.select import TAKE
 from gpuarray.graph.slabs import Advanced, Carried, SlabSweep
-from gpuarray.graph.sorting import Piece, Runs
+from gpuarray.graph.sorting import Samples, Shelved
 from gpuarray.graph.stencil import Sweep
 from gpuarray.plan import refusals
 from gpuarray.plan.block import Needs, Value, expand, needs
@@ -42,7 +42,7 @@ MOST = 10_000
 """Tasks that are looked at one by one before a run."""
 UNEVEN = (Concat, Reshape, Compress, Scatter)
 """Nodes whose inputs' regions are not the same size everywhere; so are views through index arrays."""
-BY_THEMSELVES = (MapBlocks, Merge, Advanced, Carried, Runs, Piece, Fold)
+BY_THEMSELVES = (MapBlocks, Merge, Advanced, Carried, Shelved, Fold)
 """Nodes whose tasks are the chunks of their result."""
 PER_THREAD = 4
 """Tasks per thread that work is split into where it is large enough, so that threads finish together."""
@@ -75,7 +75,7 @@ class Budget:
 
 def result_region(node: Node, domain: Region) -> Region:
     """The region of a stage's result that a task for a region of its domain computes."""
-    if isinstance(node, (Strip, Advanced, Carried)):
+    if isinstance(node, (Strip, Advanced, Carried, Samples)):
         return node.result_region(domain)
     if not isinstance(node, Partial):
         return domain
@@ -92,7 +92,7 @@ def result_region(node: Node, domain: Region) -> Region:
 
 def result_chunks(node: Node, grid: Chunks) -> Chunks:
     """How the tasks of a stage cut one of its results."""
-    if isinstance(node, (Strip, Advanced, Carried)):
+    if isinstance(node, (Strip, Advanced, Carried, Samples)):
         return node.result_chunks(grid)
     if not isinstance(node, Partial):
         return grid

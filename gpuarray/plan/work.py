@@ -7,11 +7,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from gpuarray.cluster.task import Chunk, Key, Result, Write
-from gpuarray.graph.grid import shape_of
+from gpuarray.cluster.task import Chunk, Key, Picked, Result, Wanted, Write
+from gpuarray.graph.grid import shape_of, touching
+from gpuarray.graph.leaves import Stored
 from gpuarray.plan.block import Block, Value, ahead, expand
-from gpuarray.plan.compute import Resident, compute, read_piece, read_sources
+from gpuarray.plan.compute import Resident, compute, gather, read_piece, read_sources
 from gpuarray.plan.strips import in_strips
+
+
+def wanted_parts(value: Value, block: Block, backend: Any, chunks: Mapping[Key, Chunk]) -> Wanted:
+    """The parts of a kept result that a value reads."""
+    node, region = value
+    (leaf,) = node.inputs[-1:]
+    assert isinstance(leaf, Stored)
+    others = [gather(i, r, backend, chunks) for i, r in block.values[value] if isinstance(i, Stored)]
+    parts = []
+    for part in node.pick(region, *map(backend.to_host, others)):
+        for number, inside, _ in touching(leaf.chunks, part):
+            parts.append(((leaf.stage, leaf.output, number), tuple((s.start, s.stop) for s in inside)))
+    return Wanted(tuple(parts), leaf.fields)
 
 
 @dataclass(slots=True)
@@ -57,8 +71,14 @@ class BlockWork:
                 loaded[value] = staging.upload(array)
         return loaded
 
+    def pick(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> tuple[Wanted, ...]:
+        block = self._block()
+        return tuple(wanted_parts(value, block, backend, chunks) for value in block.picking)
+
     def run(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> Result:
         block = self._block()
+        if isinstance(loaded, Picked):
+            loaded = {**loaded.loaded, **dict(zip(block.picking, loaded.arrays, strict=True))}
         into = {}
         for value, sink in zip(self.wanted, self.sinks, strict=True):
             target = sink.target(value[1], backend) if sink is not None else None

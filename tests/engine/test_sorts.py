@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 import gpuarray as ga
-from gpuarray.graph.sorting import Piece, Sort
+from gpuarray.graph.sorting import Merged
 from gpuarray.kernels.backends.fake import Fake
-from gpuarray.plan import sorts
 from gpuarray.plan.build import build
-from gpuarray.plan.tiling import Budget
 from gpuarray.sinks import ArraySink
 from tests.engine.serial import Serial
 
@@ -29,7 +27,7 @@ def sorted_in(x: ga.NDArray, limit: int, backend: Any = None) -> tuple[np.ndarra
 
 
 def is_external(plan: Any) -> bool:
-    return any(isinstance(o.node, Piece) for s in plan.program for o in s.outputs)
+    return any(isinstance(o.node, Merged) for s in plan.program for o in s.outputs)
 
 
 def numbers(kind: str, n: int) -> np.ndarray:
@@ -128,19 +126,6 @@ def test_too_little_memory_is_refused_before_anything_runs() -> None:
         ga.sort(x).persist()
 
 
-@pytest.mark.parametrize("n", [10, 999, 10_000, 123_457])
-@pytest.mark.parametrize("limit", [2**12, 2**15, 2**19])
-def test_runs_obey_the_condition_of_columnsort(n: int, limit: int) -> None:
-    node = Sort(0, "values", None, ga.zeros(n, chunks=max(1, n // 3)).node)
-    try:
-        way = sorts.columns(node, Budget(limit, limit // 3, 1))
-    except ga.errors.MemoryLimitError:
-        return
-    assert way.width % way.number == way.width % 2 == 0
-    assert way.width >= 2 * (way.number - 1) ** 2
-    assert way.length * (way.number - 1) < n <= way.length * way.number
-
-
 def test_a_task_is_pickled() -> None:
     a = np.random.default_rng(5).random(20_000)
     x = ga.sort(ga.asarray(a))
@@ -161,40 +146,3 @@ def test_a_file_is_sorted_within_the_limit(tmp_path: Any) -> None:
         assert 0 < current().executor.memory.states()[0].peak <= limit
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), np.sort(a))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.npy", "y.npy"]
-
-
-@pytest.mark.parametrize("dealt", [0, 1, 4])
-def test_any_region_of_a_hand_or_a_part(dealt: int) -> None:
-    """Tasks ask for whole pieces; whoever asks for less gets the same elements."""
-    runs, of, width = 3, 5, 40
-    a = np.arange(runs * width * 4.0).reshape(2, runs * width, 2)
-    backend = Fake()
-    for number in range(of):
-        node = Piece(1, number, of, dealt, width, ga.asarray(a, chunks=(2, width, 2)).node)
-        rounds = a.reshape(2, runs, -1, of, dealt or width // of, 2)
-        expected = rounds[:, :, :, number].reshape(2, -1, 2)
-        for r in (range(24), range(8), range(8, 24), range(3, 17), range(1, 24, 3), range(9, 11), range(9, 9)):
-            out = (range(2), r, range(2))
-            (region,) = node.regions(out)
-            given = backend.from_host(a[:, region[1].start : region[1].stop])
-            got = backend.to_host(node.evaluate(backend, out, given))
-            np.testing.assert_array_equal(got, expected[:, r.start : r.stop : r.step])
-
-
-def test_long_runs_are_dealt_by_whole_lines_of_the_cache() -> None:
-    from gpuarray.graph.grid import Lengths
-
-    assert [sorts.Columns(n, s, ()).dealt for n, s in ((10**6, 60), (250_000, 60), (60_000, 60), (20_000, 60))] == [
-        64, 32, 8, 1,
-    ]  # fmt: skip
-    way = sorts.Columns(100_003, 17, ())
-    assert way.dealt == 64
-    assert way.width % (way.number * way.dealt) == 0
-    a = np.random.default_rng(6).standard_normal(400_000)
-    x = ga.asarray(a, chunks=1000)
-    cut = sorts.columns(Sort(0, "values", None, x.node), Budget(MIB, MIB // 3, 1))
-    assert cut.dealt > 1
-    assert isinstance(cut.chunks[0], Lengths)
-    got, plan = sorted_in(ga.sort(x), MIB)
-    assert any(isinstance(o.node, Piece) and o.node.dealt == cut.dealt for s in plan.program for o in s.outputs)
-    np.testing.assert_array_equal(got, np.sort(a))
