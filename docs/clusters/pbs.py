@@ -12,6 +12,9 @@ from typing import Any
 from common import standardize
 from dask_jobqueue import PBSCluster
 
+# the port that answers health checks has no TLS
+QUIET = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+
 
 def arguments(
     *, queue: str | None, project: str | None, gpus: bool, interface: str | None, folder: Path
@@ -27,7 +30,7 @@ def arguments(
         "interface": interface,
         "local_directory": "/tmp",
         "log_directory": str(folder / "logs"),
-        "worker_extra_args": ["--memory-limit", "0", "--no-dashboard"],
+        "worker_extra_args": [*QUIET, "--memory-limit", "0"],
         # TLS with certificates that exist for this run; the jobs read them from a folder of yours
         "security": True,
         "shared_temp_directory": str(folder),
@@ -37,7 +40,7 @@ def arguments(
         made["resource_spec"] = "select=1:ncpus=8:mem=64gb:ngpus=1"
         # dask-cuda's worker: PBS shows it one GPU, and it places itself on the cores next to that
         made["worker_command"] = "dask_cuda.cli worker"
-        made["worker_extra_args"] = ["--memory-limit", "0", "--device-memory-limit", "0", "--no-dashboard"]
+        made["worker_extra_args"] = [*QUIET, "--memory-limit", "0", "--device-memory-limit", "0", "--nthreads", "1"]
     return made
 
 

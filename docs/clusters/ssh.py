@@ -40,13 +40,15 @@ def configuration(folder: Path) -> dict[str, Any]:
     }
 
 
-def arguments(hosts: list[str], threads: int, folder: Path) -> dict[str, Any]:
+def arguments(hosts: list[str], threads: int, folder: Path, interface: str | None = None) -> dict[str, Any]:
     """For `distributed.SSHCluster`; the first host has the scheduler."""
+    both = {"protocol": "tls://", "interface": interface}
     return {
         "hosts": hosts,
         # the machines' keys are checked against ~/.ssh/known_hosts, as ssh does
-        "worker_options": {"nthreads": threads, "memory_limit": 0, "protocol": "tls://"},
-        "scheduler_options": {"port": 0, "protocol": "tls://", "dashboard_address": "127.0.0.1:8787"},
+        "worker_options": {**both, "nthreads": threads, "memory_limit": 0, "dashboard_address": "127.0.0.1:0"},
+        # should this program be killed, the processes on the machines end too, an hour after the last task
+        "scheduler_options": {**both, "port": 0, "dashboard_address": "127.0.0.1:8787", "idle_timeout": "1 hour"},
         "security": security(folder),
     }
 
@@ -55,11 +57,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("hosts", nargs="+", help="the scheduler's, then the workers'")
     parser.add_argument("--threads", type=int, default=8, help="of each worker")
+    parser.add_argument("--interface", help="on which they listen, such as ib0 (default: all)")
     parser.add_argument("--tls", type=Path, default=TLS, help="folder of cert.pem and key.pem")
     parser.add_argument("--memory", default="16 GiB", help="that a worker's chunks may take (default: %(default)s)")
     parser.add_argument("--size", type=int, default=20_000, help="of the matrix (default: %(default)s)")
     options = parser.parse_args()
-    given = arguments(options.hosts, options.threads, options.tls)
+    given = arguments(options.hosts, options.threads, options.tls, options.interface)
     with dask.config.set(configuration(options.tls)), SSHCluster(**given) as cluster:
         standardize(cluster, size=options.size, host_memory=options.memory, spill_directory="/tmp")
 
