@@ -15,7 +15,6 @@ from gpuarray.folding import folded
 from gpuarray.graph.grid import Lengths
 from gpuarray.graph.node import Node
 from gpuarray.graph.routine import Routine, Traits
-from gpuarray.kernels import counting
 from gpuarray.manipulation import ravel, reshape
 from gpuarray.numeric import diff
 from gpuarray.reductions import max as largest
@@ -231,6 +230,8 @@ def _histogram(xp: Any, rows: Any, *rest: Any, even: bool) -> Any:
     if not rows.size:
         return xp.zeros(len(edges) - 1, np.int64 if heavy is None else heavy.dtype)
     if even:
+        from gpuarray.kernels import counting
+
         return counting.in_bins(xp, rows, edges, heavy)
     return xp.histogram(rows, bins=edges, weights=heavy)[0]
 

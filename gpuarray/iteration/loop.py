@@ -12,12 +12,12 @@ import numpy as np
 
 from gpuarray.array import NDArray
 from gpuarray.graph.leaves import Source
-from gpuarray.iteration.steps import Steps
 from gpuarray.several import persist
 from gpuarray.stencils.stencil import Stencil
 
 if TYPE_CHECKING:
     from gpuarray.iteration.checkpoint import Checkpoint
+    from gpuarray.iteration.steps import Steps
 
 State = tuple[NDArray, ...]
 
@@ -73,6 +73,9 @@ def iterate(
     Raises StencilError (a ValueError) for a negative or missing number of steps, a coefficient that is missing, unknown
     or NaN, and results whose dtype the state cannot hold; MemoryLimitError as `NDArray.compute`.
     """
+    from gpuarray.iteration.checkpoint import Checkpoint
+    from gpuarray.iteration.steps import Steps
+
     if not isinstance(stencil, Stencil):
         raise TypeError(
             f"iterate takes a stencil first, got {type(stencil).__name__}; write @gpuarray.stencil above the function"
@@ -82,22 +85,10 @@ def iterate(
             raise TypeError(f"{name}={function!r} must be a function of the state, {name}(*state)")
     most = number_of_steps(stencil, steps, until)
     plan = Steps.of(stencil, state, boundary, coefficients, most, positive(stencil, "steps_per_visit", steps_per_visit))
-    looks = positive(stencil, "check_every", check_every)
-    tenth = looks if steps is None else max(1, most // 10)
-    pauses = Pauses(
-        looks if until is not None else None,
-        (positive(stencil, "every", every) or most) if callback is not None else None,
-        (positive(stencil, "checkpoint_every", checkpoint_every) or tenth) if checkpoint else None,
-    )
-    if every is not None and callback is None:
-        raise stencil.error(f"every={every} says when callback= is called, and there is none")
-    if checkpoint_every is not None and not checkpoint:
-        raise stencil.error(f"checkpoint_every={checkpoint_every} needs checkpoint=, the folder that the state goes to")
+    pauses = Pauses.of(stencil, steps, most, until, check_every, callback, every, checkpoint, checkpoint_every)
     if pauses.never:
         result = plan.advance(plan.state, 0, most)
     else:
-        from gpuarray.iteration.checkpoint import Checkpoint
-
         kept = Checkpoint.at(checkpoint, plan) if checkpoint else None
         result = march(plan, most, pauses, until, callback, kept)
     return result if len(result) > 1 else result[0]
@@ -136,6 +127,35 @@ class Pauses:
     check: int | None
     call: int | None
     save: int | None
+
+    @classmethod
+    def of(
+        cls,
+        stencil: Stencil,
+        steps: Any,
+        most: int,
+        until: Any,
+        check_every: Any,
+        callback: Any,
+        every: Any,
+        checkpoint: Any,
+        checkpoint_every: Any,
+    ) -> Pauses:
+        """From the arguments of `iterate`."""
+        looks = positive(stencil, "check_every", check_every)
+        tenth = looks if steps is None else max(1, most // 10)
+        pauses = cls(
+            looks if until is not None else None,
+            (positive(stencil, "every", every) or most) if callback is not None else None,
+            (positive(stencil, "checkpoint_every", checkpoint_every) or tenth) if checkpoint else None,
+        )
+        if every is not None and callback is None:
+            raise stencil.error(f"every={every} says when callback= is called, and there is none")
+        if checkpoint_every is not None and not checkpoint:
+            raise stencil.error(
+                f"checkpoint_every={checkpoint_every} needs checkpoint=, the folder that the state goes to"
+            )
+        return pauses
 
     @property
     def never(self) -> bool:

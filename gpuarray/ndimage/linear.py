@@ -23,7 +23,6 @@ from gpuarray.ndimage.arguments import (
     start_of,
 )
 from gpuarray.ndimage.around import MAX_TAPS, Offset, depths_around, near, swept, unfiltered
-from gpuarray.ndimage.local import Correlation, Running
 from gpuarray.ndimage.programs import Term, averaged, weighted, weighted_complex
 
 RUNNING = 16
@@ -205,6 +204,8 @@ def summed(
     if not x.size:
         return unfiltered(x, dtype)
     if len(offsets) > MAX_TAPS:
+        from gpuarray.ndimage.local import Correlation
+
         wide = "complex128" if complex_result else "float64"
         weights = tuple(w.tolist())
         return near(x, Correlation(tuple(offsets), weights, wide, depths_around(offsets, x.ndim)), dtype, modes, value)
@@ -247,6 +248,8 @@ def uniform_filter1d(
     if not x.size:
         return unfiltered(x, dtype)
     if n >= RUNNING:
+        from gpuarray.ndimage.local import Running
+
         depths = tuple((-start, start + n - 1) if a == at else (0, 0) for a in range(x.ndim))
         wide = "complex128" if x.dtype.kind == "c" else "float64"
         return near(x, Running("add", at, n, wide, depths), dtype, modes, value)

@@ -21,7 +21,6 @@ from gpuarray.ndimage.arguments import (
 )
 from gpuarray.ndimage.around import MAX_TAPS, Offset, depths_around, near, swept, unfiltered
 from gpuarray.ndimage.linear import one_by_one, per_axis
-from gpuarray.ndimage.local import Fold, Rank, Running
 from gpuarray.ndimage.programs import folded, ranked
 
 RUNNING = 16
@@ -200,6 +199,8 @@ def extremum1d(op: str, input: Any, size: Any, axis: Any, output: Any, mode: Any
     if not x.size:
         return unfiltered(x, dtype)
     if n >= RUNNING:
+        from gpuarray.ndimage.local import Running
+
         depths = tuple((-start, start + n - 1) if a == at else (0, 0) for a in range(x.ndim))
         return near(x, Running(op, at, n, x.dtype.name, depths), dtype, modes, value)
     offsets = [tuple(start + k if a == at else 0 for a in range(x.ndim)) for k in range(n)]
@@ -231,6 +232,8 @@ def of_offsets(op: str, x: NDArray, offsets: list[Offset], modes: list[Any], cva
     if not x.size:
         return unfiltered(x, dtype)
     if len(offsets) > MAX_TAPS:
+        from gpuarray.ndimage.local import Fold
+
         return near(x, Fold(op, tuple(offsets), depths_around(offsets, x.ndim)), dtype, modes, value)
     return swept(x, folded(x.dtype, op, len(offsets), dtype), offsets, modes, value)
 
@@ -245,6 +248,8 @@ def of_rank(x: NDArray, offsets: list[Offset], rank: int, modes: list[Any], cval
     if not x.size:
         return unfiltered(x, dtype)
     if len(offsets) > NETWORK:
+        from gpuarray.ndimage.local import Rank
+
         return near(x, Rank(rank, tuple(offsets), depths_around(offsets, x.ndim)), dtype, modes, value)
     return swept(x, ranked(x.dtype, len(offsets), rank, dtype), offsets, modes, value)
 
