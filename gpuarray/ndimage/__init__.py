@@ -20,6 +20,16 @@ from gpuarray.ndimage.gaussian import (
     gaussian_laplace,
     generic_gradient_magnitude,
 )
+from gpuarray.ndimage.grey import (
+    black_tophat,
+    grey_closing,
+    grey_dilation,
+    grey_erosion,
+    grey_opening,
+    morphological_gradient,
+    morphological_laplace,
+    white_tophat,
+)
 from gpuarray.ndimage.linear import (
     convolve,
     convolve1d,
@@ -27,6 +37,17 @@ from gpuarray.ndimage.linear import (
     correlate1d,
     uniform_filter,
     uniform_filter1d,
+)
+from gpuarray.ndimage.morphology import (
+    binary_closing,
+    binary_dilation,
+    binary_erosion,
+    binary_fill_holes,
+    binary_hit_or_miss,
+    binary_opening,
+    binary_propagation,
+    generate_binary_structure,
+    iterate_structure,
 )
 from gpuarray.ndimage.order import (
     maximum_filter,
@@ -39,6 +60,14 @@ from gpuarray.ndimage.order import (
 )
 
 __all__ = [
+    "binary_closing",
+    "binary_dilation",
+    "binary_erosion",
+    "binary_fill_holes",
+    "binary_hit_or_miss",
+    "binary_opening",
+    "binary_propagation",
+    "black_tophat",
     "convolve",
     "convolve1d",
     "correlate",
@@ -47,18 +76,27 @@ __all__ = [
     "gaussian_filter1d",
     "gaussian_gradient_magnitude",
     "gaussian_laplace",
+    "generate_binary_structure",
     "generic_gradient_magnitude",
     "generic_laplace",
+    "grey_closing",
+    "grey_dilation",
+    "grey_erosion",
+    "grey_opening",
+    "iterate_structure",
     "laplace",
     "maximum_filter",
     "maximum_filter1d",
     "median_filter",
     "minimum_filter",
     "minimum_filter1d",
+    "morphological_gradient",
+    "morphological_laplace",
     "percentile_filter",
     "prewitt",
     "rank_filter",
     "sobel",
     "uniform_filter",
     "uniform_filter1d",
+    "white_tophat",
 ]

@@ -32,8 +32,9 @@ def swept(
     modes: Sequence[Mode],
     value: Any,
     scalars: Sequence[Any] = (),
+    steps: int = 1,
 ) -> NDArray:
-    """A program of the elements at `offsets` from every point."""
+    """A program of the elements at `offsets` from every point, so many times."""
     stencil = StencilProgram(program, tuple(Tap(0, o) for o in offsets), (x.dtype.name,), x.ndim)
     read = [any(stencil.radius(0, a)) for a in range(x.ndim)]
     ends = (
@@ -42,7 +43,7 @@ def swept(
     edges = (tuple((e, e) for e in ends),)
     dtypes = [np.dtype(i.dtype) for i in program.inputs if i.kind == "scalar"]
     compiled = None if may_compile(offsets, x.size) else False
-    (made,) = sweep(stencil, edges, Scalars.of([tuple(scalars)], dtypes), 1, 0, compiled, x.node)
+    (made,) = sweep(stencil, edges, Scalars.of([tuple(scalars)], dtypes), steps, 0, compiled, x.node)
     return NDArray(made)
 
 

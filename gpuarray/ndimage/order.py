@@ -226,16 +226,20 @@ def extremum(
     return one_by_one(x, along, dtype, lambda y, a, n, m, o: extremum1d(op, y, n, a, dtype, m, cval, o))
 
 
-def of_offsets(op: str, x: NDArray, offsets: list[Offset], modes: list[Any], cval: Any, dtype: Any) -> NDArray:
-    """The fold of the elements at offsets."""
+def of_offsets(
+    op: str, x: NDArray, offsets: list[Offset], modes: list[Any], cval: Any, dtype: Any, steps: int = 1
+) -> NDArray:
+    """The fold of the elements at offsets; so many times, where `dtype` is the array's own."""
     x, value = constant(x, modes, cval)
     if not x.size:
         return unfiltered(x, dtype)
     if len(offsets) > MAX_TAPS:
         from gpuarray.ndimage.local import Fold
 
-        return near(x, Fold(op, tuple(offsets), depths_around(offsets, x.ndim)), dtype, modes, value)
-    return swept(x, folded(x.dtype, op, len(offsets), dtype), offsets, modes, value)
+        for _ in range(steps):
+            x = near(x, Fold(op, tuple(offsets), depths_around(offsets, x.ndim)), dtype, modes, value)
+        return x
+    return swept(x, folded(x.dtype, op, len(offsets), dtype), offsets, modes, value, steps=steps)
 
 
 def of_rank(x: NDArray, offsets: list[Offset], rank: int, modes: list[Any], cval: Any, output: Any) -> NDArray:
@@ -267,20 +271,27 @@ def _footprint(
         covered = np.ones([size_of(n) for n in sequence(size, len(named), "size")], dtype=bool)
     else:
         covered = np.asarray(footprint, dtype=bool)
+    return x, *covering(x.ndim, covered, mode, origin, axes)
+
+
+def covering(
+    ndim: int, covered: np.ndarray[Any, Any], mode: Any, origin: Any, axes: Any
+) -> tuple[list[Offset], list[Any]]:
+    """The offsets of the elements that a footprint covers, and what stands past the ends."""
+    named = ascending_axes(axes, ndim)
     if covered.ndim != len(named):
         raise ValueError(f"footprint has {covered.ndim} dimensions, and {len(named)} axes are filtered")
     if not covered.any():
         raise ValueError(f"a footprint must cover an element; this one, of shape {covered.shape}, covers none")
-    modes = modes_of(mode, named, x.ndim)
     origins = sequence(origin, len(named), "origin")
     starts = [start_of(n, o) for n, o in zip(covered.shape, origins, strict=True)]
     offsets: list[Offset] = []
     for index in np.argwhere(covered):
-        offset = [0] * x.ndim
+        offset = [0] * ndim
         for axis, start, i in zip(named, starts, index, strict=True):
             offset[axis] = start + int(i)
         offsets.append(tuple(offset))
-    return x, offsets, modes
+    return offsets, modes_of(mode, named, ndim)
 
 
 def _one_of(size: Any, footprint: Any) -> None:

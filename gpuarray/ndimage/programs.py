@@ -107,6 +107,18 @@ def folded(dtype: np.dtype[Any], op: str, taps: int, output: np.dtype[Any]) -> P
 
 
 @functools.lru_cache(256)
+def raised(dtype: np.dtype[Any], op: str, taps: int, output: np.dtype[Any]) -> Program:
+    """The largest of the taps plus a height each, or the smallest of the taps less theirs, in double precision."""
+    b = Builder()
+    read = [b.input("array", dtype) for _ in range(taps)]
+    heights = [b.input("scalar", np.float64) for _ in range(taps)]
+    move = "add" if op == "maximum" else "subtract"
+    moved = (b.step(move, b.cast(tap, np.float64), h) for tap, h in zip(read, heights, strict=True))
+    made = functools.reduce(lambda x, y: b.step(op, x, y), moved)
+    return b.build(b.cast(made, output))
+
+
+@functools.lru_cache(256)
 def ranked(dtype: np.dtype[Any], taps: int, rank: int, output: np.dtype[Any]) -> Program:
     """The tap that would stand at `rank` were they sorted; NaN comes last, as `numpy.sort` has it.
 
