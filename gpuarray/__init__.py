@@ -109,7 +109,6 @@ from gpuarray.bits import packbits, unpackbits
 from gpuarray.blocks import map_blocks
 from gpuarray.correlation import corrcoef, cov
 from gpuarray.creation import (
-    arange,
     array,
     empty,
     empty_like,
@@ -118,8 +117,6 @@ from gpuarray.creation import (
     full,
     full_like,
     identity,
-    linspace,
-    logspace,
     ones,
     ones_like,
     zeros,
@@ -279,6 +276,7 @@ from gpuarray.polynomials import (
     roots,
     vander,
 )
+from gpuarray.ranges import arange, geomspace, linspace, logspace
 from gpuarray.reductions import all, amax, amin, any, argmax, argmin, count_nonzero, max, min, prod, sum
 from gpuarray.searching import digitize, interp, isin, searchsorted
 from gpuarray.sets import (
@@ -295,7 +293,7 @@ from gpuarray.sets import (
 from gpuarray.several import compute, persist
 from gpuarray.signals import convolve, correlate, ediff1d, trapezoid, unwrap
 from gpuarray.sorting import argpartition, argsort, lexsort, partition, sort, sort_complex, topk
-from gpuarray.special import frexp, geomspace, i0, real_if_close
+from gpuarray.special import frexp, i0, real_if_close
 from gpuarray.statistics import (
     average,
     mean,

@@ -100,7 +100,6 @@ from gpuarray.bits import unpackbits as unpackbits
 from gpuarray.blocks import map_blocks as map_blocks
 from gpuarray.correlation import corrcoef as corrcoef
 from gpuarray.correlation import cov as cov
-from gpuarray.creation import arange as arange
 from gpuarray.creation import array as array
 from gpuarray.creation import empty as empty
 from gpuarray.creation import empty_like as empty_like
@@ -109,8 +108,6 @@ from gpuarray.creation import from_dlpack as from_dlpack
 from gpuarray.creation import full as full
 from gpuarray.creation import full_like as full_like
 from gpuarray.creation import identity as identity
-from gpuarray.creation import linspace as linspace
-from gpuarray.creation import logspace as logspace
 from gpuarray.creation import ones as ones
 from gpuarray.creation import ones_like as ones_like
 from gpuarray.creation import zeros as zeros
@@ -299,6 +296,10 @@ from gpuarray.polynomials import polysub as polysub
 from gpuarray.polynomials import polyval as polyval
 from gpuarray.polynomials import roots as roots
 from gpuarray.polynomials import vander as vander
+from gpuarray.ranges import arange as arange
+from gpuarray.ranges import geomspace as geomspace
+from gpuarray.ranges import linspace as linspace
+from gpuarray.ranges import logspace as logspace
 from gpuarray.reductions import all as all
 from gpuarray.reductions import amax as amax
 from gpuarray.reductions import amin as amin
@@ -338,7 +339,6 @@ from gpuarray.sorting import sort as sort
 from gpuarray.sorting import sort_complex as sort_complex
 from gpuarray.sorting import topk as topk
 from gpuarray.special import frexp as frexp
-from gpuarray.special import geomspace as geomspace
 from gpuarray.special import i0 as i0
 from gpuarray.special import real_if_close as real_if_close
 from gpuarray.statistics import average as average

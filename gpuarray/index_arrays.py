@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from gpuarray.array import NDArray, asarray
-from gpuarray.creation import arange
 from gpuarray.gathering import nonzero
 from gpuarray.graph.node import Node
 from gpuarray.graph.routine import Routine, Traits
 from gpuarray.grids import tri
 from gpuarray.manipulation import broadcast_arrays
+from gpuarray.ranges import arange
 from gpuarray.searching import elementwise_with
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from gpuarray.array import NDArray, asarray
 from gpuarray.axes import sliced
-from gpuarray.creation import arange
 from gpuarray.elementwise import apply, cast
 from gpuarray.joining import concatenate
 from gpuarray.manipulation import broadcast_to, flip, reshape
 from gpuarray.numeric import round
 from gpuarray.padding import per_side
+from gpuarray.ranges import arange
 
 Widths = Sequence[tuple[Any, Any]]
 

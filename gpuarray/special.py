@@ -1,15 +1,13 @@
-"""Functions of a formula that no kernel has, and sequences."""
+"""Functions of a formula that no kernel has."""
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
 from gpuarray.array import NDArray, asarray
 from gpuarray.blocks import map_blocks
-from gpuarray.creation import arange, logspace
 from gpuarray.elementwise import apply
 from gpuarray.manipulation import astype
 from gpuarray.reductions import all as every
@@ -35,35 +33,6 @@ def i0(x: Any) -> NDArray:
 
 def _i0(block: Any) -> Any:
     return np.i0(block).astype(block.dtype, copy=False)
-
-
-def geomspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, *, chunks: Any = "auto"
-) -> NDArray:
-    """`num` values from `start` to `stop`, each the same multiple of the one before.
-
-    >>> import gpuarray as ga
-    >>> ga.geomspace(1, 1000, 4)
-    array([   1.,   10.,  100., 1000.])
-
-    Arguments as in `numpy.geomspace` (real scalars only), and `chunks`. Raises ValueError for zero and for ends of
-    different signs.
-    """
-    first, last = np.asarray(start), np.asarray(stop)
-    if first.ndim or last.ndim or first.dtype.kind not in "biuf" or last.dtype.kind not in "biuf":
-        raise ValueError(f"geomspace takes real numbers, got {start!r} and {stop!r}")
-    if first == 0 or last == 0 or (first < 0) != (last < 0):
-        raise ValueError(f"geomspace({start}, {stop}): both ends must be positive, or both negative")
-    kind = np.result_type(first, last, FLOAT64)
-    sign, n = -1 if first < 0 else 1, operator.index(num)
-    low, high = np.log10(np.abs(first.astype(kind))), np.log10(np.abs(last.astype(kind)))
-    made = sign * logspace(low, high, n, endpoint, chunks=chunks)
-    at = arange(n, chunks=made.chunks) if n else arange(0)
-    if n > 0:  # the ends are exact
-        made = apply("where", at == 0, first.astype(kind)[()], made)
-    if n > 1 and endpoint:
-        made = apply("where", at == n - 1, last.astype(kind)[()], made)
-    return astype(made, kind if dtype is None else np.dtype(dtype))
 
 
 def real_if_close(a: Any, tol: float = 100) -> NDArray:

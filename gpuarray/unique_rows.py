@@ -59,7 +59,7 @@ def unique_rows(x: NDArray, axis: int, index: bool, inverse: bool, counts: bool)
 
 
 def _first(values: NDArray) -> NDArray:
-    from gpuarray.creation import arange
+    from gpuarray.ranges import arange
 
     return apply("equal", arange(values.size, chunks=values.chunks), 0)
 

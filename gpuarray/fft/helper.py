@@ -8,9 +8,9 @@ from typing import Any
 from gpuarray.array import NDArray, asarray
 from gpuarray.axes import normalize_axes
 from gpuarray.chunking import Chunks
-from gpuarray.creation import arange
 from gpuarray.elementwise import apply
 from gpuarray.manipulation import roll
+from gpuarray.ranges import arange
 
 
 def fftfreq(n: int, d: float = 1.0, device: Any = None, *, dtype: Any = None, chunks: Chunks = "auto") -> NDArray:
