@@ -27,15 +27,18 @@ def quiet(text: str) -> None:
     pass
 
 
-def sleeper(seconds: float, value: float = 1.0) -> Any:
-    def setup(case: Case) -> Piece:
-        def call() -> float:
-            time.sleep(seconds * case.size.scale)
-            return value
+def taking(seconds: float, value: float = 1.0) -> Any:
+    """A piece that says how long it took, whatever else the machine does."""
 
-        return Piece(call, probe=lambda: {"answer": 42.0})
+    def setup(case: Case) -> Piece:
+        took = seconds * case.size.scale
+        return Piece(lambda: Timed(value, took, took / 10), probe=lambda: {"answer": 42.0})
 
     return setup
+
+
+def sleeper(seconds: float) -> Any:
+    return lambda case: Piece(lambda: time.sleep(seconds) or 1.0)
 
 
 def row(pieces: Mapping[str, Any], **more: Any) -> Row:
@@ -48,19 +51,25 @@ def run(of: Row, tmp_path: Path, *, quick: bool = False, repeat: int = 2, peers:
 
 def test_everybody_is_timed_and_judged(tmp_path: Path) -> None:
     targets = (faster("slow", 2), faster("slow", 50), within("answer", 42), within("answer", 41), faster("nobody", 1))
-    report = run(row({"gpuarray": sleeper(0.02), "slow": sleeper(0.1)}, targets=targets), tmp_path)
+    report = run(row({"gpuarray": taking(0.02), "slow": taking(0.1)}, targets=targets), tmp_path)
     assert [o.who for o in report.outcomes] == ["gpuarray", "slow"]
     assert [len(o.samples) for o in report.outcomes] == [2, 2]
-    assert 0.02 <= report.outcomes[0].wall < 0.1 <= report.outcomes[1].wall
-    assert report.outcomes[1].cpu < 0.05  # it only slept
+    assert [o.wall for o in report.outcomes] == [0.02, 0.1]
+    assert [o.cpu for o in report.outcomes] == [0.002, 0.01]
     assert [v.passed for v in report.verdicts] == [True, False, True, False, None]
     assert report.work == "sleep 1 times"
     assert report.trouble == []
     assert list(tmp_path.iterdir()) == []  # the scratch folder is gone
 
 
+def test_wall_and_processor_time(tmp_path: Path) -> None:
+    (found,) = run(row({"gpuarray": sleeper(0.2)}), tmp_path).outcomes
+    assert found.wall >= 0.2
+    assert found.cpu < found.wall / 2
+
+
 def test_small_sizes_are_not_judged_and_peers_can_be_left_out(tmp_path: Path) -> None:
-    of = row({"gpuarray": sleeper(0.02), "slow": sleeper(0.1)}, targets=(faster("slow", 2), within("answer", 1)))
+    of = row({"gpuarray": taking(0.02), "slow": taking(0.1)}, targets=(faster("slow", 2), within("answer", 1)))
     report = run(of, tmp_path, quick=True, repeat=1, peers=False)
     assert [o.who for o in report.outcomes] == ["gpuarray"]
     assert [v.passed for v in report.verdicts] == [None, None]
@@ -69,7 +78,7 @@ def test_small_sizes_are_not_judged_and_peers_can_be_left_out(tmp_path: Path) ->
 
 def test_different_results_are_trouble(tmp_path: Path) -> None:
     of = row(
-        {"gpuarray": sleeper(0), "wrong": sleeper(0, 1.5)},
+        {"gpuarray": taking(0), "wrong": taking(0, 1.5)},
         check=lambda values, case: close(values, expected=1, tolerance=0.1),
     )
     assert run(of, tmp_path).trouble == ["wrong has 1.5, expected is 1 within 0.1"]
@@ -89,7 +98,7 @@ def test_missing_packages_failures_and_deaths(tmp_path: Path) -> None:
     def dying(case: Case) -> Piece:
         return Piece(lambda: os._exit(7))
 
-    pieces = {"gpuarray": sleeper(0), "missing": missing, "failing": failing, "dying": dying}
+    pieces = {"gpuarray": taking(0), "missing": missing, "failing": failing, "dying": dying}
     report = run(row(pieces, targets=(faster("failing", 1),)), tmp_path)
     assert [bool(o.samples) for o in report.outcomes] == [True, False, False, False]
     assert [o.failed for o in report.outcomes] == [False, False, True, True]
@@ -104,13 +113,13 @@ def test_missing_packages_failures_and_deaths(tmp_path: Path) -> None:
 def test_the_fastest_setting_is_kept(tmp_path: Path) -> None:
     def setup(case: Case) -> list[Piece]:
         def make(seconds: float) -> Piece:
-            return Piece(lambda: time.sleep(seconds), variant=f"sleep={seconds}")
+            return Piece(lambda: Timed(1.0, seconds, seconds), variant=f"{seconds}")
 
         return [make(0.05), make(0.005), make(0.1)]
 
     report = run(row({"gpuarray": setup}), tmp_path)
-    assert report.outcomes[0].variant == "sleep=0.005"
-    assert 0.005 <= report.outcomes[0].wall < 0.05
+    assert report.outcomes[0].variant == "0.005"
+    assert report.outcomes[0].wall == 0.005
 
 
 def test_files_and_arrays_are_shared(tmp_path: Path) -> None:
@@ -131,7 +140,7 @@ def test_failing_files_are_told(tmp_path: Path) -> None:
         raise OSError("no room")
 
     with pytest.raises(RuntimeError, match="no room"):
-        run(row({"gpuarray": sleeper(0)}, files=files), tmp_path)
+        run(row({"gpuarray": taking(0)}, files=files), tmp_path)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(RuntimeError, match="it died"):
         apart(lambda: os._exit(1))

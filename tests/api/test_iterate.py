@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -255,16 +254,25 @@ class TestCheckpoint:
         folder, result = tmp_path / "c", tmp_path / "result.npy"
         command = [sys.executable, str(script), str(folder), str(result)]
         environment = {**os.environ, "PYTHONPATH": str(Path(ga.__file__).parents[1])}
+
+        def step() -> int:
+            """How far it has come: what is kept is named last, and as a whole."""
+            state = folder / "state.json"
+            return int(json.loads(state.read_text())["step"]) if state.exists() else 0
+
         kills = 0
-        for attempt in range(40):
+        for attempt in range(20):
+            aim = step() + 1 + 20 * attempt
             process = subprocess.Popen(command, env=environment)
-            deadline = time.monotonic() + 1.5 + 0.13 * attempt
-            while process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.01)
+            end = time.monotonic() + 120
+            while process.poll() is None and step() < aim:
+                assert time.monotonic() < end
+                time.sleep(0.001)
             if process.poll() is not None:
                 assert process.returncode == 0
                 break
-            process.send_signal(signal.SIGKILL)
+            time.sleep(0.0007 * attempt)  # anywhere in the next visit
+            process.kill()
             process.wait()
             kills += 1
         else:

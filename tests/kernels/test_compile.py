@@ -84,9 +84,7 @@ def test_loads_what_it_compiled(folder: Path) -> None:
     assert stamps
     forget()
     assert cache.ready(source(1))
-    start = time.perf_counter()
     assert written(cache.load(source(1))) == 1
-    assert time.perf_counter() - start < 1
     assert [f.stat().st_mtime_ns for f in machine_code(folder)] == stamps
     assert os.stat(folder).st_mode & 0o777 == 0o700
 
