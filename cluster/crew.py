@@ -15,6 +15,7 @@ from gpuarray.cluster.running import Cancelled, Running
 from gpuarray.cluster.task import Key
 from gpuarray.cluster.window import Node, Window
 from gpuarray.kernels.errors import TaskError
+from gpuarray.kernels.stopping import asking
 
 _BRIEFLY = 0.01
 """Seconds between two looks whether all threads have stopped."""
@@ -216,7 +217,8 @@ class Crew:
     def _perform(self, node: Node, ticket: Ticket) -> None:
         running = self._running
         try:
-            running.perform(node, ticket, self._slots, self._made)
+            with asking(running.check):
+                running.perform(node, ticket, self._slots, self._made)
         except BaseException as error:
             if not isinstance(error, Cancelled):
                 running.explain(error, node.task)

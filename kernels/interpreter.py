@@ -15,6 +15,7 @@ import numpy as np
 from gpuarray.kernels.program import Affine, Program
 from gpuarray.kernels.reductions import REDUCTIONS, Reduction, merge_tree
 from gpuarray.kernels.row import as_scalar
+from gpuarray.kernels.stopping import go_on
 
 TILE = 32_768
 """Elements that are computed at once: 256 KiB of float64 for each temporary."""
@@ -44,7 +45,9 @@ def tiles(shape: Sequence[int], limit: int) -> Iterator[Box]:
         [slice(start, min(start + step, length)) for start in range(0, length, step)]
         for length, step in zip(shape, reversed(steps), strict=True)
     ]
-    return itertools.product(*ranges)
+    for box in itertools.product(*ranges):
+        go_on()  # between two boxes, a run that was stopped can end
+        yield box
 
 
 class _Operands:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,6 +10,14 @@ import numpy as np
 
 from gpuarray.graph.grid import Chunks, Lengths, Region, Shape, nbytes, shape_of
 from gpuarray.graph.node import Node
+from gpuarray.kernels.stopping import go_on
+
+WORK = 2**34
+"""Operations that BLAS is given at once: half a second of one thread, for which Ctrl-C waits."""
+LEAST = 288
+"""Rows of a product that it is given at least, so that it works at full speed."""
+TOGETHER = 48
+"""Rows in multiples of which a product is cut: the blocks of BLAS's inner loops, whose ends have other rounding."""
 
 
 def batch_chunks(batch: Shape, inputs: Sequence[tuple[Node, int]]) -> Chunks:
@@ -75,9 +84,15 @@ class MatMul(Node):
 
     def accumulate(self, backend: Any, out: Region, so_far: Any, *inputs: Any) -> Any:
         left, right = inputs
-        if so_far is None:
-            result = backend.empty(shape_of(out), self.dtype)
-            backend.xp.matmul(left, right, out=result)
-            return result
-        so_far += backend.xp.matmul(left, right)
-        return so_far
+        result = backend.empty(shape_of(out), self.dtype) if so_far is None else so_far
+        rows = max(LEAST, WORK // max(1, 2 * math.prod(right.shape)) // TOGETHER * TOGETHER)
+        if max(left.ndim, right.ndim) > 2 or backend.xp is not np or left.ctypes.data == right.ctypes.data:
+            rows = max(1, left.shape[-2])  # a @ a.T has a routine of its own
+        for lo in range(0, left.shape[-2], rows):
+            go_on()
+            part = (..., slice(lo, lo + rows), slice(None))
+            if so_far is None:
+                backend.xp.matmul(left[part], right, out=result[part])
+            else:
+                result[part] += backend.xp.matmul(left[part], right)
+        return result

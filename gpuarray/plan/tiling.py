@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpuarray.graph.blocks import MapBlocks
+from gpuarray.graph.contract import MatMul
 from gpuarray.graph.fold import Fold
 from gpuarray.graph.grid import Chunks, Lengths, Region, count, region_at, size_of
 from gpuarray.graph.leaves import Source, Stored
@@ -38,6 +39,8 @@ TINY = 64
 """Elements of a task that is nothing but overhead."""
 LONG = 2**29
 """Elements above which a task is split, though it needs no memory: Ctrl-C and the progress bar wait for tasks."""
+LIGHT = 4
+"""Operations on each element of a task that is not heavy."""
 MOST = 10_000
 """Tasks that are looked at one by one before a run."""
 UNEVEN = (Concat, Reshape, Compress, Scatter)
@@ -174,7 +177,8 @@ class Tiling:
         if self.alone:
             return grid
         grid = self.split_while(grid, self.too_few, keep_reads=True)
-        grid = self.split_while(grid, lambda g: self.size(g) > LONG, keep_reads=True)
+        most = LONG // self.heaviness(grid)
+        grid = self.split_while(grid, lambda g: self.size(g) > most, keep_reads=True)
         grid = self.split_while(grid, lambda g: self.bytes(g) > self.budget.soft, keep_reads=True)
         return self.in_shares(self.align_reads(grid))
 
@@ -192,6 +196,15 @@ class Tiling:
 
     def needs(self, region: Region) -> Needs:
         return needs(expand(wanted(self.nodes, region)), device=self.budget.device)
+
+    def heaviness(self, grid: Chunks) -> int:
+        """How many times as long an element takes as one that is merely read and added."""
+        if self.swept or not self.even:  # margins would be computed twice, and what is read decides
+            return 1
+        region = region_at(grid, largest_task(grid))
+        values = expand(wanted(self.nodes, region)).values
+        work = sum(n.cost() * size_of(r) for n, r in values if not isinstance(n, MatMul))
+        return max(1, round(work / (LIGHT * max(1, self.size(grid)))))
 
     def too_large(self, grid: Chunks) -> bool:
         return self.bytes(grid) > self.budget.hard or through_host(self.memo[grid], self.budget) > 0
@@ -326,7 +339,7 @@ class Tiling:
         size = self.size(grid) * count(grid[axis + 1 :])  # as large as the parts of an even stage are
         while size >= 2 * FINE and (finer := self.halved(fine, axis)) is not None:
             fine, size = finer, -(-size // 2)
-        most = COARSE // max(1, size)
+        most = COARSE // max(1, size * self.heaviness(grid))
         shares = (*fine[:axis], in_shares(fine[axis], self.budget.threads, most), *fine[axis + 1 :])
         room = min(self.budget.soft, max(SLIGHT, self.bytes(grid)))
         return shares if count(shares) < count(grid) and self.bytes(shares) <= room else grid

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpuarray.kernels import philox
+from gpuarray.kernels.stopping import go_on
 
 Array = np.ndarray[Any, Any]
 BLOCK = 2**15
@@ -365,6 +366,7 @@ def drawn(xp: Any, index: Any, *parameters: Any, method: str, key: int, stream: 
     given = [np.broadcast_to(p, index.shape).reshape(-1) for p in parameters]
     result = np.empty(flat.shape, dtype)
     for lo in range(0, flat.size, BLOCK):
+        go_on()
         at = slice(lo, lo + BLOCK)
         values = METHODS[method](Draws(key, stream, flat[at]), *(p[at].astype(np.float64) for p in given))
         if result.dtype.kind == "i" and values.dtype.kind == "f":
