@@ -33,17 +33,20 @@ def swept(
     value: Any,
     scalars: Sequence[Any] = (),
     steps: int = 1,
+    coefficients: Sequence[NDArray] = (),
 ) -> NDArray:
-    """A program of the elements at `offsets` from every point, so many times."""
-    stencil = StencilProgram(program, tuple(Tap(0, o) for o in offsets), (x.dtype.name,), x.ndim)
+    """A program of the elements at `offsets` from every point, and of the coefficients there, so many times."""
+    fields, here = (x, *coefficients), (0,) * x.ndim
+    taps = (*(Tap(0, o) for o in offsets), *(Tap(k, here) for k in range(1, len(fields))))
+    stencil = StencilProgram(program, taps, tuple(f.dtype.name for f in fields), x.ndim)
     read = [any(stencil.radius(0, a)) for a in range(x.ndim)]
     ends = (
         Edge(m, value if m == "constant" else 0) if r else Edge("nearest") for m, r in zip(modes, read, strict=True)
     )
-    edges = (tuple((e, e) for e in ends),)
+    edges = (tuple((e, e) for e in ends), *(((Edge("nearest"),) * 2,) * x.ndim for _ in coefficients))
     dtypes = [np.dtype(i.dtype) for i in program.inputs if i.kind == "scalar"]
     compiled = None if may_compile(offsets, x.size) else False
-    (made,) = sweep(stencil, edges, Scalars.of([tuple(scalars)], dtypes), steps, 0, compiled, x.node)
+    (made,) = sweep(stencil, edges, Scalars.of([tuple(scalars)], dtypes), steps, 0, compiled, *(f.node for f in fields))
     return NDArray(made)
 
 

@@ -11,7 +11,9 @@ from gpuarray.array import NDArray, asarray
 from gpuarray.creation import full_like
 from gpuarray.elementwise import apply, cast
 from gpuarray.ndimage.arguments import axes_of, image, output_dtype, sequence
+from gpuarray.ndimage.around import MAX_TAPS, swept
 from gpuarray.ndimage.order import covering, of_offsets
+from gpuarray.ndimage.programs import folded_inside
 from gpuarray.numeric import where
 
 BOOL = np.dtype(bool)
@@ -259,6 +261,9 @@ def _eroded(
     def steps(state: NDArray, n: int) -> NDArray:
         if inside is None:
             return of_offsets(op, state, offsets, modes, bool(border), BOOL, n)
+        if len(offsets) < MAX_TAPS and state.size:
+            program, here = folded_inside(op, len(offsets)), (0,) * state.ndim
+            return swept(state, program, [*offsets, here], modes, bool(border), (), n, [inside])
         for _ in range(n):
             state = where(inside, of_offsets(op, state, offsets, modes, bool(border), BOOL), state)
         return state

@@ -107,6 +107,15 @@ def folded(dtype: np.dtype[Any], op: str, taps: int, output: np.dtype[Any]) -> P
 
 
 @functools.lru_cache(256)
+def folded_inside(op: str, taps: int) -> Program:
+    """The smallest or largest of booleans; outside a mask, the last tap but one, the booleans before."""
+    b = Builder()
+    *read, before, inside = (b.input("array", np.bool_) for _ in range(taps + 2))
+    made = functools.reduce(lambda x, y: b.step(op, x, y), read)
+    return b.build(b.step("where", inside, made, before))
+
+
+@functools.lru_cache(256)
 def raised(dtype: np.dtype[Any], op: str, taps: int, output: np.dtype[Any]) -> Program:
     """The largest of the taps plus a height each, or the smallest of the taps less theirs, in double precision."""
     b = Builder()
