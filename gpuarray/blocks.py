@@ -70,6 +70,23 @@ class Block:
         return block.reshape(block.shape[self.extra :])
 
 
+def inputs_of(
+    caller: str, function: Callable[..., Any], arrays: tuple[Any, ...], kwargs: dict[str, Any]
+) -> list[NDArray]:
+    """The arrays among the arguments. Raises TypeError for what is no function, and for lazy arrays by keyword."""
+    if not callable(function):
+        raise TypeError(f"{caller} takes a function first, got {type(function).__name__}")
+    for name, value in kwargs.items():
+        if isinstance(value, NDArray):
+            raise TypeError(
+                f"{name}= is a lazy array; pass it by position to get its blocks, or {name}.compute() whole"
+            )
+    inputs = [asarray(a) for a in arrays if isinstance(a, (NDArray, np.ndarray))]
+    if not inputs:
+        raise TypeError(f"{caller} needs at least one array")
+    return inputs
+
+
 def map_blocks(
     function: Callable[..., Any],
     *arrays: Any,
@@ -101,16 +118,7 @@ def map_blocks(
     which names the block, where they differ, or where the function fails when it is tried; ValueError for shapes that
     do not broadcast, ChunkError for `chunks` that do not fit, AxisError for axes out of range.
     """
-    if not callable(function):
-        raise TypeError(f"map_blocks takes a function first, got {type(function).__name__}")
-    for name, value in kwargs.items():
-        if isinstance(value, NDArray):
-            raise TypeError(
-                f"{name}= is a lazy array; pass it by position to get its blocks, or {name}.compute() whole"
-            )
-    inputs = [asarray(a) for a in arrays if isinstance(a, (NDArray, np.ndarray))]
-    if not inputs:
-        raise TypeError("map_blocks needs at least one array")
+    inputs = inputs_of("map_blocks", function, arrays, kwargs)
     shape = broadcast_shapes(*(x.shape for x in inputs))
     dropped = () if drop_axis is None else tuple(sorted(ordered_axes(drop_axis, len(shape))))
     ndim = len(shape) - len(dropped) + (0 if new_axis is None else np.size(new_axis))

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.array import NDArray, asarray
+from gpuarray.array import NDArray
 from gpuarray.axes import normalize_axis
-from gpuarray.blocks import common_cut, cut_of, found_dtype, given_chunks, takes_index
+from gpuarray.blocks import common_cut, cut_of, found_dtype, given_chunks, inputs_of, takes_index
 from gpuarray.checks import check_dtype
 from gpuarray.errors import BlockFunctionError
 from gpuarray.graph.grid import Chunks
@@ -72,19 +72,10 @@ def map_overlap(
     are none. What is returned is checked, as by `map_blocks`, which raises the same errors; ValueError also for
     negative depths and unknown boundaries.
     """
-    if not callable(function):
-        raise TypeError(f"map_overlap takes a function first, got {type(function).__name__}")
-    for name, value in kwargs.items():
-        if isinstance(value, NDArray):
-            raise TypeError(
-                f"{name}= is a lazy array; pass it by position to get its blocks, or {name}.compute() whole"
-            )
+    inputs = inputs_of("map_overlap", function, arrays, kwargs)
     if trim and chunks is not None:
         raise ValueError("chunks= says what a function returns that cuts off the margins itself: pass trim=False")
-    is_array = tuple(isinstance(a, (NDArray, np.ndarray)) for a in arrays)
-    inputs = [asarray(a) for a, yes in zip(arrays, is_array, strict=True) if yes]
-    if not inputs:
-        raise TypeError("map_overlap needs at least one array")
+    slots = tuple(SLOT if isinstance(a, (NDArray, np.ndarray)) else a for a in arrays)
     shape = broadcast_shapes(*(x.shape for x in inputs))
     around = [
         _without_broadcast(x, shape, depths_of(d, x.ndim), boundaries_of(b, x.ndim))
@@ -93,7 +84,7 @@ def map_overlap(
     with_index = takes_index(function) and "block_index" not in kwargs
     if dtype is None:
         wide = iter([depths for depths, _ in around])
-        probe = _Probe(function, tuple(next(wide) if yes else None for yes in is_array))
+        probe = _Probe(function, tuple(next(wide) if a is SLOT else None for a in slots))
         dtype = found_dtype(probe, arrays, kwargs, with_index, len(shape))
     kind = np.dtype(dtype)
     check_dtype(kind)
@@ -103,7 +94,7 @@ def map_overlap(
     padded = [_padded(x, depths, ends) for x, (depths, ends) in zip(inputs, around, strict=True)]
     first = max(range(len(inputs)), key=lambda k: (inputs[k].ndim, -k))
     trimmed = _expanded(around[first], len(shape), inputs[first].ndim) if trim else None
-    call = Call(function, _slots(arrays), kwargs, with_index, cut, trimmed)
+    call = Call(function, slots, kwargs, with_index, cut, trimmed)
     promised = cut if chunks is None else given_chunks(chunks, cut)
     depths = tuple(d for d, _ in around)
     before = tuple(tuple(0 if e is None else d[0] for d, e in zip(*pair, strict=True)) for pair in around)
@@ -159,10 +150,6 @@ class _Slot:
 
 
 SLOT = _Slot()
-
-
-def _slots(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(SLOT if isinstance(a, (NDArray, np.ndarray)) else a for a in arrays)
 
 
 class _Probe:
