@@ -23,6 +23,8 @@ PACKAGES = (
     "cubed",
     "cupy-cuda12x",
     "cupy-cuda13x",
+    "numba-cuda",
+    "torch",
 )
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,13 @@ from benchmarks.gpu.work import ROWS
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 LEAST = 5.0
 """Seconds without which no process is started."""
+FOR_LIMITS, OURS = 60.0, 0.6
+"""Seconds for what the hardware gives, and the share of those left then that gpuarray may take."""
+GRACE = 45.0
+"""Seconds after its time when a process is stopped."""
+LOOK = 0.2
+"""Seconds between two looks at what a process has written."""
+Hear = Callable[[dict[str, Any], str], None]
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -42,38 +49,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rates: dict[str, float] = {}
     pieces: list[dict[str, Any]] = []
     libraries = ["gpuarray"] if options.alone else on(options.device)
+    data: dict[str, Any] = {"date": datetime.date.today().isoformat(), "device": options.device, "tiny": tiny}
+    data |= {"seed": seed, "machine": about, "complete": False}
+
+    def hear(line: dict[str, Any], library: str) -> None:
+        """Take a line of a library's, and write down what there is: a run may be cut off."""
+        rates.update(line.get("limits", {}))
+        if "row" in line:
+            pieces.append(line)
+        elif "missing" in line or "trouble" in line:
+            reason = {key: line[key] for key in ("missing", "trouble") if key in line}
+            whose = [(r.name, who) for r in rows for who in r.pieces if who.partition("/")[0] == library]
+            pieces.extend({"row": name, "who": who, **reason} for name, who in whose)
+        data.update(limits=rates, rows=report.judged(rows, pieces, rates, tiny))
+        if not options.no_save:
+            write(data, options.output)
+
     for k, library in enumerate(["limits", *libraries]):
-        # gpuarray comes first and may take half of the time; the others share the rest
         left = until - time.monotonic()
-        share = left if library == "limits" else left / 2 if library == "gpuarray" else left / (len(libraries) - k + 1)
         if left < LEAST and pieces:
-            said: list[dict[str, Any]] = [{"missing": "there was no time left"}]
-        else:
-            said = ask(library, options.device, tiny, [r.name for r in rows], seed, max(LEAST, share))
-        for line in said:
-            rates |= line.get("limits", {})
-            if "row" in line:
-                pieces.append(line)
-            elif "missing" in line or "trouble" in line:
-                reason = {key: line[key] for key in ("missing", "trouble") if key in line}
-                pieces += [
-                    {"row": r.name, "who": who, **reason}
-                    for r in rows
-                    for who in r.pieces
-                    if who.partition("/")[0] == library
-                ]
-    found = report.judged(rows, pieces, rates, tiny)
-    for row in found:
+            hear({"missing": "there was no time left"}, library)
+            continue
+        # gpuarray comes first and may take most of the time; the others share the rest
+        share = {"limits": min(left, FOR_LIMITS), "gpuarray": OURS * left}.get(library, left / (len(libraries) - k + 1))
+        ask(library, options.device, tiny, [r.name for r in rows], seed, max(LEAST, share), hear)
+    data["complete"] = True
+    for row in data.setdefault("rows", []):
         print("\n".join(report.lines(row)), flush=True)
-    data = {
-        "date": datetime.date.today().isoformat(),
-        "device": options.device,
-        "tiny": tiny,
-        "seed": seed,
-        "machine": about,
-        "limits": rates,
-        "rows": found,
-    }
     if not options.no_save:
         save(data, options.output)
     ours = [p for p in pieces if p["who"] == "gpuarray"]
@@ -97,33 +99,48 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def ask(library: str, device: str, tiny: bool, rows: Sequence[str], seed: int, seconds: float) -> list[dict[str, Any]]:
-    """What a library's process says; what it said before it died or was out of time is kept."""
+def ask(
+    library: str, device: str, tiny: bool, rows: Sequence[str], seed: int, seconds: float, hear: Hear
+) -> list[dict[str, Any]]:
+    """What a library's process says, of which `hear` is told line by line, whether it ends well or not."""
     with tempfile.TemporaryDirectory(prefix="gpuarray-bench-") as folder:
         output = Path(folder) / "said.jsonl"
         output.touch()
         command = [sys.executable, "-P", "-m", "benchmarks.gpu.process", library, device, str(output)]
         command += ["--seconds", str(seconds), "--seed", str(seed), *(["--tiny"] if tiny else []), "--rows", *rows]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        trouble = ""
-        try:
-            done = subprocess.run(
-                command,
-                env={**os.environ, "PYTHONPATH": path},
-                timeout=seconds + 60,  # a row that has begun is let end
-                capture_output=True,
-                text=True,
-                check=False,
+        said: list[dict[str, Any]] = []
+        until = time.monotonic() + seconds + GRACE  # a row that has begun is let end
+        with (Path(folder) / "errors").open("w+") as errors:
+            process = subprocess.Popen(
+                command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL, stderr=errors
             )
-            if done.returncode:
-                trouble = f"its process ended with exit status {done.returncode}: {done.stderr.strip()[-1500:]}"
-        except subprocess.TimeoutExpired:
-            trouble = "its process was stopped after its time"
-        said = [json.loads(line) for line in output.read_text().splitlines() if line.endswith("}")]
+            try:
+                while process.poll() is None and time.monotonic() < until:
+                    time.sleep(LOOK)
+                    listen(output, said, library, hear)
+                trouble = "" if process.poll() is not None else "its process was stopped after its time"
+            finally:
+                process.kill()
+                process.wait()
+            listen(output, said, library, hear)
+            if not trouble and process.returncode:
+                errors.seek(0)
+                trouble = f"its process ended with exit status {process.returncode}: {errors.read().strip()[-1500:]}"
         if trouble:
             print(f"{library}: {trouble}", file=sys.stderr)
-            said = said or [{"trouble": trouble}]
+            if not said:
+                said.append({"trouble": trouble})
+                hear(said[0], library)
         return said
+
+
+def listen(output: Path, said: list[dict[str, Any]], library: str, hear: Hear) -> None:
+    """Hear the lines that were written since the last time."""
+    for line in output.read_text().splitlines()[len(said) :]:
+        if line.endswith("}"):
+            said.append(json.loads(line))
+            hear(said[-1], library)
 
 
 def driver() -> dict[str, str]:
@@ -136,13 +153,21 @@ def driver() -> dict[str, str]:
     return {"driver": found[0]} if found else {}
 
 
-def save(data: dict[str, Any], folder: Path) -> None:
-    """One file of JSON, and a table and a picture made of it."""
+def write(data: dict[str, Any], folder: Path) -> Path:
+    """The file of JSON, replaced as a whole, and the table; its path without a suffix."""
     folder.mkdir(parents=True, exist_ok=True)
     kind = "gpu" if data["device"] == "cuda" else "gpu-dry-run"
     base = folder / f"{data['date']}-{machine.slug(data['machine'])}-{kind}"
-    base.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
-    base.with_suffix(".md").write_text(report.markdown(data))
+    for suffix, text in ((".json", json.dumps(data, indent=1) + "\n"), (".md", report.markdown(data))):
+        part = base.with_suffix(suffix + ".part")
+        part.write_text(text)
+        part.replace(base.with_suffix(suffix))
+    return base
+
+
+def save(data: dict[str, Any], folder: Path) -> None:
+    """One file of JSON, and a table and a picture made of it."""
+    base = write(data, folder)
     saved = [".json", ".md"]
     try:
         report.draw(data, base.with_suffix(".png"))

@@ -77,6 +77,38 @@ class OnGPU(Library):
             self._cupy.get_default_memory_pool().free_all_blocks()
 
 
+class Stopwatch:
+    """Times what an engine's launcher launches, on the device: from before the first kernel to after the last.
+
+    A call plans before it launches anything, and waits for its result; a kernel of another library is timed without.
+    """
+
+    def __init__(self, cupy: Any, launcher: Any) -> None:
+        self._cuda, self._run = cupy.cuda, launcher.run
+        self._first, self._last = cupy.cuda.Event(), cupy.cuda.Event()
+        self._launched = False
+        launcher.run = self.run
+
+    def run(self, launches: Any) -> None:
+        """`Launcher.run`, on the stream that it is called with."""
+        stream = self._cuda.get_current_stream()
+        if not self._launched:
+            self._launched = True
+            self._first.record(stream)
+        self._run(launches)
+        self._last.record(stream)
+
+    def start(self) -> None:
+        self._launched = False
+
+    def seconds(self) -> float | None:
+        """Since `start`; None if nothing was launched."""
+        if not self._launched:
+            return None
+        self._last.synchronize()
+        return float(self._cuda.get_elapsed_time(self._first, self._last)) / 1e3
+
+
 class Ours(OnGPU):
     """gpuarray, in chunks of 512 MiB: a GPU's launches are then a hundredth of its work."""
 
@@ -91,6 +123,28 @@ class Ours(OnGPU):
 
         self.ga = ga
         ga.config.set(device=device, chunk_bytes="512 MiB", progress=False, threads=4)
+        self._watches: dict[int, Stopwatch] = {}
+        self.on_device: float | None = None
+        """Seconds that the kernels of the call last timed took."""
+
+    def seconds(self, call: Callable[[], Any]) -> float:
+        watch = self._watch()
+        if watch is not None:
+            watch.start()
+        found = super().seconds(call)
+        self.on_device = None if watch is None else watch.seconds()
+        return found
+
+    def _watch(self) -> Stopwatch | None:
+        """The stopwatch of the engine in force."""
+        from gpuarray.executors import current
+
+        launcher = getattr(current().backend, "_launcher", None)
+        if self._cupy is None or launcher is None:
+            return None
+        if id(launcher) not in self._watches:
+            self._watches[id(launcher)] = Stopwatch(self._cupy, launcher)
+        return self._watches[id(launcher)]
 
     def array(self, host: np.ndarray[Any, Any]) -> Any:
         if self._cupy is None:

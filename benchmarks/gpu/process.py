@@ -7,10 +7,12 @@ import contextlib
 import gc
 import hashlib
 import json
+import os
 import statistics
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TextIO
@@ -21,9 +23,12 @@ from benchmarks.gpu import limits
 from benchmarks.gpu.libraries import LIBRARIES, Library, Ours
 from benchmarks.gpu.rows import Row
 from benchmarks.gpu.work import ROWS
+from benchmarks.machine import memory
 
 LONG = 20.0
 """Seconds of a first run from which it is the only one."""
+HOST_SHARE = 0.6
+"""Of the host's memory, what gpuarray may take of it where operands are there."""
 
 
 def main() -> None:
@@ -84,6 +89,9 @@ def attempt(library: Library, row: Row, piece: Any, tiny: bool, seed: int, left:
 @contextlib.contextmanager
 def settings(library: Library, row: Row, tiny: bool) -> Iterator[None]:
     chosen = row.settings_for(tiny)
+    if row.on_host and not tiny:
+        # of all there is, not of what is free just now: operands and earlier results are in it
+        chosen["host_memory"] = int(HOST_SHARE * memory())
     if isinstance(library, Ours) and chosen:
         with library.ga.config.set(**chosen):
             yield
@@ -127,13 +135,17 @@ def operands(library: Library, row: Row, size: SimpleNamespace, seed: int) -> di
 
 
 def host_random(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray[Any, Any]:
-    """Random numbers that repeat after a while: memory is filled as fast as it goes."""
+    """Random numbers that repeat after a while: memory is filled, and first given out, by all processors at once."""
     array = np.empty(shape, dtype)
     flat = array.reshape(-1)
     block = np.random.default_rng(seed).random(min(flat.size, 1 << 22), dtype=dtype)
-    for start in range(0, flat.size, block.size):
+
+    def fill(start: int) -> None:
         part = flat[start : start + block.size]
         part[:] = block[: part.size]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(fill, range(0, flat.size, max(1, block.size))))
     return array
 
 
@@ -141,13 +153,19 @@ def timed(library: Library, row: Row, piece: Any, size: SimpleNamespace, seed: i
     given = operands(library, row, size, seed)
     call = piece(library, given, size)
     start = time.monotonic()
+    kernels: list[float] = []
     first = library.seconds(call)
     samples: list[float] = []
     if first >= LONG:
         samples = [first]
     while len(samples) < row.repeat and (not samples or time.monotonic() - start < min(left, LONG)):
         samples.append(library.seconds(call))
+        if isinstance(library, Ours) and library.on_device is not None:
+            kernels.append(library.on_device)
     found: dict[str, Any] = {"seconds": statistics.median(samples), "samples": samples, "first": first}
+    if kernels and row.by_kernels:
+        found |= {"seconds": statistics.median(kernels), "samples": kernels}
+        found |= {"call_seconds": statistics.median(samples), "call_samples": samples}
     if isinstance(library, Ours):
         found |= {"books_nbytes": library.peak_nbytes(), "pool_nbytes": library.pool_nbytes()}
         limit = library.ga.config.get().device_memory

@@ -20,7 +20,7 @@ def judged(rows: Sequence[Row], pieces: Sequence[dict[str, Any]], rates: Mapping
         size = row.size(tiny)
         mine = [dict(p) for p in pieces if p.get("row") == row.name]
         for p in mine:
-            if "seconds" in p and rates:
+            if "seconds" in p:
                 p["metrics"] = row.metrics(p["seconds"], size, rates)
         made.append({"name": row.name, "work": row.work.format(**vars(size)), "pieces": mine})
     by_name = {r["name"]: r for r in made}
@@ -74,7 +74,8 @@ def lines(found: Mapping[str, Any]) -> list[str]:
             rate = p.get("metrics", {}).get("fraction")
             ratio = f"{p['seconds'] / ours['seconds']:6.2f}x" if ours else ""
             share = f"  {rate:.2f} of the limit" if rate is not None else ""
-            said.append(f"    {p['who']:<24}{format_seconds(p['seconds']):>10} {ratio}{share}")
+            call = f"  {format_seconds(p['call_seconds'])} with planning" if "call_seconds" in p else ""
+            said.append(f"    {p['who']:<24}{format_seconds(p['seconds']):>10} {ratio}{share}{call}")
         else:
             said.append(f"    {p['who']:<24}{p.get('trouble') or p.get('missing')}")
     said += [f"    {describe(b)}" for b in found["bounds"]]
@@ -110,6 +111,10 @@ def markdown(data: Mapping[str, Any]) -> str:
         f"Medians, timed by {clock}. Each result was compared with NumPy's in double precision on small random data "
         f"(seed {data['seed']}).",
         "",
+        *([] if data.get("complete", True) else ["**The run was cut off: this is what there was by then.**", ""]),
+        "Where the data is on the device, gpuarray's kernels are timed, from before the first to after the last; what "
+        "its call takes with planning and waiting is in brackets. Other libraries' calls are timed as they are.",
+        "",
         "| limit | measured |",
         "|---|---|",
         *(f"| {name} | {rate / 1e9:.1f} GB/s |" for name, rate in rates.items()),
@@ -126,8 +131,9 @@ def markdown(data: Mapping[str, Any]) -> str:
                 continue
             share = p.get("metrics", {}).get("fraction")
             ratio = f"{p['seconds'] / ours['seconds']:.2f}x shorter" if ours and ours is not p else ""
+            call = f" ({format_seconds(p['call_seconds'])})" if "call_seconds" in p else ""
             text.append(
-                f"| {name} | {p['who']} | {format_seconds(p['seconds'])} | "
+                f"| {name} | {p['who']} | {format_seconds(p['seconds'])}{call} | "
                 f"{'' if share is None else f'{share:.2f}'} | {ratio} |"
             )
     text += ["", "| work | verdict |", "|---|---|"]

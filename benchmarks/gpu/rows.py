@@ -57,6 +57,11 @@ class Row:
     exact: bool = False
     """Whether every run must have the same bits."""
 
+    @property
+    def by_kernels(self) -> bool:
+        """Whether gpuarray's kernels are timed, and its planning and waiting apart, as other libraries' are."""
+        return not self.on_host and self.chunks is None
+
     def size(self, tiny: bool) -> SimpleNamespace:
         return SimpleNamespace(**(self.tiny if tiny else self.full))
 
@@ -67,10 +72,11 @@ class Row:
 
     def metrics(self, seconds: float, size: SimpleNamespace, limits: Mapping[str, float]) -> dict[str, float]:
         """What a time stands for."""
-        found = {}
+        found: dict[str, float] = {}
         if self.moved is not None:
-            rate = self.moved(size) / seconds
-            found = {"bytes_per_second": rate, "fraction": rate / limits[self.limit]}
+            found["bytes_per_second"] = rate = self.moved(size) / seconds
+            if self.limit in limits:
+                found["fraction"] = rate / limits[self.limit]
         if self.elements is not None:
             found["elements_per_second"] = self.elements(size) / seconds
         if self.chunks is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import process, report
-from benchmarks.gpu.libraries import LIBRARIES, Library, NumPy, on
+from benchmarks.gpu.libraries import LIBRARIES, Library, NumPy, Stopwatch, on
 from benchmarks.gpu.rows import Bound, Row
 from benchmarks.gpu.work import ROWS
 
@@ -20,7 +21,7 @@ from benchmarks.gpu.work import ROWS
 @pytest.fixture(scope="module")
 def dry_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
     folder = tmp_path_factory.mktemp("results")
-    return command.main(["--device", "fake", "--output", str(folder), "--seconds", "240"]), folder
+    return command.main(["--device", "fake", "--output", str(folder), "--seconds", "500", "--seed", "0"]), folder
 
 
 def test_a_dry_run_does_every_row(dry_run: tuple[int, Path]) -> None:
@@ -114,7 +115,7 @@ def test_bounds_are_judged() -> None:
 
 
 def test_a_library_that_is_not_installed_is_said_to_be_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    said = command.ask("PyTorch", "cuda", True, ["chain"], 1, 60)
+    said = command.ask("PyTorch", "cuda", True, ["chain"], 1, 60, lambda line, library: None)
     if "missing" not in said[0]:
         pytest.skip("PyTorch and a GPU are here")
     assert "row" not in said[0]
@@ -132,3 +133,102 @@ def test_the_command_names_every_file_with_tests_that_need_a_gpu() -> None:
     assert len(marked) > 2
     assert {path for path in marked if not any(path.is_relative_to(one) for one in named)} == set()
     assert all(path.exists() for path in named)
+
+
+def test_what_was_measured_is_written_down_before_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is cut off keeps its rows."""
+
+    class CutOffError(Exception):
+        pass
+
+    files: list[dict[str, Any]] = []
+
+    def ask(library: str, device: str, tiny: bool, rows: Any, seed: int, seconds: float, hear: command.Hear) -> None:
+        if library != "gpuarray":
+            hear({"limits": {"copy": 1e9, "read": 1e9}}, library)
+            return
+        for name in ("chain", "sum-float64"):
+            hear({"row": name, "who": "gpuarray", "seconds": 1.0, "samples": [1.0], "first": 1.0}, library)
+            files.append(json.loads(next(tmp_path.glob("*.json")).read_text()))
+        raise CutOffError
+
+    monkeypatch.setattr(command, "ask", ask)
+    with pytest.raises(CutOffError):
+        command.main(["--device", "fake", "--output", str(tmp_path)])
+    for file, done in zip(files, (1, 2), strict=True):
+        assert file["complete"] is False
+        assert sum(bool(row["pieces"]) for row in file["rows"]) == done
+    assert "cut off" in next(tmp_path.glob("*.md")).read_text()
+    assert list(tmp_path.glob("*.part")) == []
+
+
+def test_a_process_that_dies_keeps_what_it_has_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '{"row": "chain"}\\n{"row'
+    script = f"import os, sys; f = open(sys.argv[1], 'a'); f.write('{text}'); f.flush(); os._exit(7)"
+    started = command.subprocess.Popen
+
+    def popen(given: Any, **named: Any) -> Any:
+        return started([sys.executable, "-c", script, given[6]], **named)
+
+    monkeypatch.setattr(command.subprocess, "Popen", popen)
+    heard: list[Any] = []
+    said = command.ask("gpuarray", "fake", True, ["chain"], 1, 20, lambda line, library: heard.append((library, line)))
+    assert said == [{"row": "chain"}]
+    assert heard == [("gpuarray", {"row": "chain"})]
+
+
+class Clock:
+    """As much of CuPy as a stopwatch asks for: events that tell how many launches were before them."""
+
+    def __init__(self) -> None:
+        self.cuda, self.time = self, 0
+
+    def get_current_stream(self) -> Clock:
+        return self
+
+    def Event(self) -> Any:
+        clock = self
+
+        class Event:
+            def record(self, stream: Any) -> None:
+                assert stream is clock
+                self.time = clock.time
+
+            def synchronize(self) -> None:
+                pass
+
+        return Event()
+
+    def get_elapsed_time(self, start: Any, end: Any) -> float:
+        return float(end.time - start.time)
+
+
+def test_kernels_are_timed_without_the_planning_before_them() -> None:
+    clock = Clock()
+
+    def run(launches: Any) -> None:
+        clock.time += 100 * len(launches)
+
+    launcher = SimpleNamespace(run=run)
+    watch = Stopwatch(clock, launcher)
+    for count in (1, 3):
+        watch.start()
+        assert watch.seconds() is None
+        clock.time += 5000  # the plan
+        for _ in range(count):
+            launcher.run(["kernel", "kernel"])
+        clock.time += 5000  # the caller
+        assert watch.seconds() == pytest.approx(0.2 * count)
+    rows = {row.name: row.by_kernels for row in ROWS}
+    assert rows["chain"]
+    assert rows["plate-1000-steps"]
+    assert not rows["small-chunks"], "what is judged there is the engine"
+    assert not rows["out-of-core-sum"]
+
+
+def test_host_data_are_random_and_the_same_for_a_seed() -> None:
+    made = [process.host_random((3, (1 << 22) + 5), "float64", seed) for seed in (1, 1, 2)]
+    assert made[0].tobytes() == made[1].tobytes() != made[2].tobytes()
+    assert 0.49 < made[0].mean() < 0.51
+    assert len(np.unique(made[0][0, : 1 << 16])) > 60_000
+    assert process.host_random((0,), "float32", 1).shape == (0,)
