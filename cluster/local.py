@@ -156,12 +156,12 @@ class LocalExecutor:
 
 def _slight(plan: Plan, window: Window) -> bool:
     """Whether a plan is too little work for threads: one task, or a few small ones that read nothing."""
-    tasks = window.peek(_FEW + 1)
-    if len(tasks) < 2:
-        return True
+    large = plan.elements > _SMALL // 8
+    tasks = window.peek(2 if large else _FEW + 1)
+    if len(tasks) < 2 or large:
+        return len(tasks) < 2
     return (
         len(tasks) <= _FEW
-        and plan.elements <= _SMALL // 8
         and not any(task.load_nbytes for task in tasks)
         and (sum(task.work_nbytes for task in tasks) <= _SMALL)
     )
