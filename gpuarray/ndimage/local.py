@@ -55,7 +55,12 @@ class Correlation:
                 else:
                     total += term
             with np.errstate(all="ignore"):
-                out[tile] = total
+                out[tile] = whole(backend.xp, total, out.dtype)
+
+
+def whole(xp: Any, array: Any, dtype: np.dtype[Any]) -> Any:
+    """An array without fractions where it becomes booleans: 0.5 is false, as in SciPy."""
+    return xp.trunc(array) if dtype.kind == "b" else array
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ class Running:
             block = padded[tuple(at)].astype(wide, copy=False)
             with np.errstate(all="ignore"):
                 made = self._folded(xp, block, tile[self.axis].stop - tile[self.axis].start)
-                out[tile] = made / self.length if self.op == "add" else made
+                out[tile] = whole(xp, made / self.length, out.dtype) if self.op == "add" else made
 
     def _part(self, array: Any, start: int, stop: int) -> Any:
         return array[(*(slice(None),) * self.axis, slice(start, stop))]

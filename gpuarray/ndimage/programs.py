@@ -31,7 +31,7 @@ def weighted(dtype: np.dtype[Any], taps: int, terms: tuple[Term, ...], output: n
             value = b.step("add" if sign > 0 else "subtract", value, b.cast(read[second], np.float64))
         total = added(b, total, b.step("multiply", value, weight))
     assert total is not None
-    return b.build(b.cast(total, output))
+    return b.build(whole_cast(b, total, output))
 
 
 @functools.lru_cache(256)
@@ -66,6 +66,11 @@ def added(b: Builder, total: int | None, value: int) -> int:
     return value if total is None else b.step("add", total, value)
 
 
+def whole_cast(b: Builder, value: int, output: np.dtype[Any]) -> int:
+    """A sum in the dtype of the output, without its fraction, also of booleans: 0.5 is false, as in SciPy."""
+    return b.cast(b.step("trunc", value) if output.kind == "b" else value, output)
+
+
 @functools.lru_cache(256)
 def averaged(dtype: np.dtype[Any], taps: int, output: np.dtype[Any]) -> Program:
     """The sum of taps, divided by a scalar."""
@@ -76,7 +81,7 @@ def averaged(dtype: np.dtype[Any], taps: int, output: np.dtype[Any]) -> Program:
     for tap in read:
         total = added(b, total, b.cast(tap, wide))
     assert total is not None
-    return b.build(b.cast(b.step("divide", total, b.input("scalar", np.float64)), output))
+    return b.build(whole_cast(b, b.step("divide", total, b.input("scalar", np.float64)), output))
 
 
 @functools.lru_cache(256)
@@ -92,7 +97,7 @@ def curvature(dtype: np.dtype[Any], axes: int, output: np.dtype[Any]) -> Program
     for k in range(axes):
         before, after = (b.cast(read[1 + 2 * k + side], np.float64) for side in (0, 1))
         along = b.step("add", here, b.step("add", before, after))
-        total = added(b, total, b.cast(along, output))
+        total = added(b, total, whole_cast(b, along, output))
     assert total is not None
     return b.build(b.cast(total, output))
 

@@ -40,6 +40,23 @@ def both(name: str, x: ga.NDArray, a: np.ndarray[Any, Any], *args: Any, **kwargs
     agrees(getattr(ndimage, name)(x, *args, **kwargs), getattr(scipy, name)(a, *args, **kwargs))
 
 
+@pytest.mark.parametrize("shape", [(9, 8), (3, 40)])
+def test_sums_of_booleans_lose_their_fractions(shape):
+    a = np.random.default_rng(0).random(shape) < 0.5
+    x = ga.asarray(a, chunks=4)
+    for weights in ([1, -0.5, 0.5], [0.4, 0.2, 0.4], [2.0, 1.5], np.ones(41) / 20.5):
+        both("correlate1d", x, a, weights)
+        both("convolve1d", x, a, weights, mode="nearest")
+    for weights in (np.ones((3, 3)), [[0.3, 0.3], [0.2, 0.4]], np.ones((21, 9)) / 90, [[1, 0.5, 0], [0, 0, 2]]):
+        both("correlate", x, a, weights)
+        both("convolve", x, a, weights)
+    both("uniform_filter1d", x, a, 3)
+    both("uniform_filter1d", x, a, 17)
+    both("uniform_filter", x, a, 3)
+    both("gaussian_filter", x, a, 1.0)
+    both("gaussian_laplace", x, a, 1.0)
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("shape", "dtype"), CASES)
 def test_correlation_and_convolution(shape, dtype, mode):
