@@ -52,7 +52,7 @@ def sort(
     array([1, 2, 3])
 
     Arguments as in `numpy.sort`; `descending` is the array API standard's. Rows that fit a task are sorted in one
-    pass. Longer ones are sorted externally, in three passes over the data within the memory limit, whatever the values
+    pass. Longer ones are sorted externally, in two passes over the data within the memory limit, whatever the values
     are. Raises AxisError out of range.
     """
     how = _kind(kind, order, stable)

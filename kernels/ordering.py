@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 LONG_ROW = 1024
 """Elements of a row from which its zeros are found by bisection."""
-SETTLED = 1 << 16
-"""Elements of shorter rows whose zeros are looked for at once."""
+BLOCK = 1 << 18
+"""Elements that are looked at at once for zeros."""
 
 
 def last(dtype: np.dtype[Any]) -> Any:
@@ -36,22 +37,22 @@ def last(dtype: np.dtype[Any]) -> Any:
 def way(dtype: np.dtype[Any], kind: str | None) -> str | None:
     """NumPy's kind of sort that gives the same bits however the data are cut: the quickest where `settle` makes equal
     elements alike, or they are so; a stable one where they can be told apart."""
-    if dtype.kind == "c" or (dtype.kind == "f" and not settles(dtype)):
-        return "stable"
-    return kind if dtype.kind == "f" else None
+    return "stable" if dtype.kind == "c" else kind if dtype.kind == "f" else None
 
 
 def settles(dtype: np.dtype[Any]) -> bool:
     """Whether equal elements of a dtype may have different bits, which `settle` puts in order."""
-    return dtype.kind == "f" and dtype.itemsize <= 8
+    return dtype.kind == "f"
 
 
 def sort(xp: Any, array: Any, axis: int, kind: str | None) -> Any:
     """A sorted copy; CuPy knows the stable order only, which is every kind."""
     kind = way(array.dtype, kind)
+    if kind is not None or not settles(array.dtype):
+        return xp.sort(array, axis=axis, kind=_kind(xp, kind))
+    negative = negative_zeros(xp, xp.moveaxis(array, axis, -1))
     made = xp.sort(array, axis=axis, kind=_kind(xp, kind))
-    if kind is None:
-        settle(xp, xp.moveaxis(made, axis, -1))
+    settle(xp, xp.moveaxis(made, axis, -1), negative)
     return made
 
 
@@ -67,69 +68,79 @@ def _kind(xp: Any, kind: str | None) -> str | None:
 def sort_in_place(xp: Any, array: Any, kind: str | None) -> None:
     """Sort an array in C order along its last axis, where it is."""
     kind = way(array.dtype, kind)
-    if kind is None or _kind(xp, None) is not None:
+    if kind is not None:
+        array.sort(axis=-1, **({} if _kind(xp, None) else {"kind": kind}))
+    elif not settles(array.dtype):
         array.sort(axis=-1)
     else:
-        array.sort(axis=-1, kind=kind)
-    if kind is None:
-        settle(xp, array)
+        negative = negative_zeros(xp, array)
+        array.sort(axis=-1)
+        settle(xp, array, negative)
 
 
-def settle(xp: Any, array: Any) -> None:
-    """Have the zeros of rows that are sorted in one order, -0.0 before 0.0, and every NaN the same: equal elements,
-    which a quick sort leaves anywhere, have the same bits then however the data were cut."""
-    if not settles(array.dtype) or not array.size:
+def negative_zeros(xp: Any, array: Any) -> Any:
+    """How many zeros of each row are -0.0; an axis of one is left."""
+    bits = array.view(np.dtype(f"i{array.dtype.itemsize}"))
+    found = xp.zeros((*array.shape[:-1], 1), dtype=np.int64)
+    for at in _blocks(array.shape):
+        found[at[:-1]] += (bits[at] == np.iinfo(bits.dtype).min).sum(axis=-1, keepdims=True)
+    return found
+
+
+def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
+    """Where an array is cut into blocks of at most so many elements, or of one row of fewer than `LONG_ROW`: along the
+    last axis where rows are long, else along the one before it."""
+    *others, n = shape
+    if n >= LONG_ROW or not others:
+        for row in np.ndindex(*others):
+            for k in range(0, n, BLOCK):
+                yield *row, slice(k, k + BLOCK)
         return
-    n = array.shape[-1]
-    if array.ndim > 1 and n >= LONG_ROW:
-        for row in np.ndindex(array.shape[:-1]):
-            _settle_row(xp, array[row])
-    elif array.ndim > 1:
-        step = max(1, SETTLED // max(1, n))
-        if array.ndim > 2:
-            for plane in array:
-                settle(xp, plane)
-            return
-        for lo in range(0, array.shape[0], step):
-            _settle_rows(xp, array[lo : lo + step])
-    elif n >= LONG_ROW:
-        _settle_row(xp, array)
-    else:
-        _settle_rows(xp, array[None])
+    *planes, rows = others
+    step = max(1, BLOCK // max(1, n))
+    for plane in np.ndindex(*planes):
+        for k in range(0, rows, step):
+            yield *plane, slice(k, k + step), slice(None)
 
 
-def _settle_row(xp: Any, row: Any) -> None:
-    dtype = row.dtype
-    found = (
-        xp.searchsorted(row, xp.zeros(1, dtype), side="left"),
-        xp.searchsorted(row, xp.zeros(1, dtype), side="right"),
-    )
-    lo, hi = (int(at[0]) for at in found)
-    if lo < hi:
-        negative = sum(int(xp.signbit(row[k : min(hi, k + SETTLED)]).sum()) for k in range(lo, hi, SETTLED))
-        row[lo : lo + negative] = -0.0
-        row[lo + negative : hi] = 0.0
-    if bool(row[-1] != row[-1]):
-        row[int(xp.searchsorted(row, xp.full(1, np.nan, dtype), side="left")[0]) :] = np.nan
+def settle(xp: Any, array: Any, negative: Any) -> None:
+    """Have the zeros of sorted rows in one order, `negative` of them -0.0 and these first, and every NaN the same.
 
-
-def _settle_rows(xp: Any, rows: Any) -> None:
-    zero = rows == 0
-    if bool(zero.any()):
-        negative = (zero & xp.signbit(rows)).sum(axis=-1, keepdims=True)
-        if bool(negative.any()):
-            before = xp.cumsum(zero, axis=-1) <= negative
+    A quick sort leaves equal elements anywhere, and NumPy's vectorised one loses the signs of zeros; so the bits of the
+    result are the same however the data were cut.
+    """
+    if not array.size:
+        return
+    if array.ndim == 1 or array.shape[-1] >= LONG_ROW:
+        for row in np.ndindex(*array.shape[:-1]):
+            _settle_row(xp, array[row], int(negative[row][0]))
+        return
+    for at in _blocks(array.shape):
+        rows, there = array[at], negative[at[:-1]]
+        zero = rows == 0
+        if bool(zero.any()):
+            before = xp.cumsum(zero, axis=-1) <= there
             rows[zero & before] = -0.0
             rows[zero & ~before] = 0.0
-    if bool((rows[:, -1] != rows[:, -1]).any()):
-        rows[rows != rows] = np.nan
+        if bool((rows[:, -1] != rows[:, -1]).any()):
+            rows[rows != rows] = np.nan
+
+
+def _settle_row(xp: Any, row: Any, negative: int) -> None:
+    zero, nan = xp.zeros(1, row.dtype), xp.full(1, np.nan, row.dtype)
+    lo, hi = (int(xp.searchsorted(row, zero, side=side)[0]) for side in ("left", "right"))
+    row[lo : lo + negative] = -0.0
+    row[lo + negative : hi] = 0.0
+    if bool(row[-1] != row[-1]):
+        row[int(xp.searchsorted(row, nan, side="left")[0]) :] = np.nan
 
 
 def settling_nbytes(size: int, row: int, dtype: np.dtype[Any]) -> int:
-    """Bytes that `settle` takes for `size` elements in rows."""
+    """Bytes that `negative_zeros` and `settle` take for `size` elements in rows."""
     if not settles(dtype) or not size:
         return 0
-    return min(size, 2 * SETTLED) * 16 if row < LONG_ROW else 1024 + 2 * min(row, SETTLED)
+    counts = 8 * (size // max(1, row)) + 1024
+    return counts + (16 * min(size, BLOCK + row) if row < LONG_ROW else min(row, BLOCK))
 
 
 def sorting_nbytes(size: int, row: int, dtype: np.dtype[Any], kind: str | None) -> int:

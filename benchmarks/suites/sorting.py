@@ -51,7 +51,7 @@ def picked(path: Path, count: int = 10_000) -> np.ndarray[Any, Any]:
 
 
 def three_copies(case: Case) -> Piece:
-    """Read the file and write as much, three times: what an external sort cannot do without.
+    """Read the file and write as much, three times: what an external sort by fixed steps cannot do without.
 
     Through one buffer that stays in the cache; the last copy is on the disk when it ends, as a result of `to_npy` is.
     """
@@ -125,7 +125,7 @@ ROWS = [
         ),
         check=check_sort,
         files=files,
-        notes="columnsort: whatever the values are, it reads and writes the data three times",
+        notes="runs, and a merge of parts of them: whatever the values are, it reads and writes the data twice",
     ),
     Row(
         "median-file",

@@ -25,6 +25,8 @@ from gpuarray.graph.node import Node
 from gpuarray.kernels import ordering
 
 POSITION = np.dtype(np.int64)
+ORDER = np.dtype(np.int32)
+"""Of the runs that samples are of."""
 
 
 T = TypeVar("T")
@@ -237,7 +239,7 @@ def order_of_samples(xp: Any, samples: Any, axis: int, each: int, kind: str | No
     """The runs that samples are of, `each` of one run, in the order of the samples."""
     settled = ordering.way(samples.dtype, kind) is None and ordering.settles(samples.dtype)
     keys = ordering.to_order(xp, samples) if settled else samples
-    return (ordering.argsort(xp, keys, axis, "stable") // each).astype(np.int32)
+    return (ordering.argsort(xp, keys, axis, "stable") // each).astype(ORDER)
 
 
 class Merged(Node):

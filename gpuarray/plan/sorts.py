@@ -9,18 +9,17 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from gpuarray.cluster.sizes import format_bytes
-from gpuarray.graph.grid import Chunks, Lengths, size_of
-from gpuarray.graph.leaves import Source
+from gpuarray.graph.grid import Chunks, Lengths, Region, size_of
+from gpuarray.graph.leaves import Source, Stored
 from gpuarray.graph.node import Node, from_line_of, rewrite, toposort
 from gpuarray.graph.routine import Routine, Traits
 from gpuarray.graph.selection import Quantile
-from gpuarray.graph.sorting import Merged, Runs, Samples, Shelved, Sort, along, order_of_samples
+from gpuarray.graph.sorting import ORDER, Merged, Runs, Samples, Shelved, Sort, along, order_of_samples
 from gpuarray.kernels import ordering
 from gpuarray.kernels.errors import MemoryLimitError
-from gpuarray.plan.block import expand, needs
+from gpuarray.optimize.stages import kept, substitute
+from gpuarray.plan.block import expand, is_view, needs
 from gpuarray.plan.selections import selection
 from gpuarray.plan.tiling import LONG, Budget
 
@@ -34,8 +33,10 @@ PAIRED = 3.05, 12.1
 in order of memory and picked, and an order is sorted."""
 MERGED, MERGED_STABLE, MERGED_PAIRED = 2.02, 2.52, (3.05, 32.1)
 """The same for a merge: parts of runs, sorted in their place, and the result."""
-SAMPLE = 40
-"""Bytes, beside four copies, that sorting takes for each sample."""
+SCRATCH = 5
+"""What sorting samples takes, as a multiple of these and of their order."""
+TRIES = 8
+"""Lengths of runs that are tried."""
 OVERLAP = 8
 """One in so many of the elements that a merge reads may be of its neighbours' regions, if memory allows."""
 
@@ -89,7 +90,8 @@ class Bytes:
 
     @classmethod
     def of(cls, node: Sort) -> Bytes:
-        item, extra = node.inputs[0].dtype.itemsize, SAMPLE + 4 * node.inputs[0].dtype.itemsize
+        item = node.inputs[0].dtype.itemsize
+        extra = (SCRATCH + 1) * (item + ORDER.itemsize) + item
         if node.what != "values":
             return cls(PAIRED[0] * item + PAIRED[1], MERGED_PAIRED[0] * item + MERGED_PAIRED[1], extra)
         if ordering.way(node.inputs[0].dtype, node.kind) is None:
@@ -102,27 +104,60 @@ def cut(node: Sort, budget: Budget) -> Cut:
 
     Raises MemoryLimitError where there must be so many runs that a merge cannot hold a few samples of each.
     """
+    for read in (_staged(node.inputs[0]), None):  # how earlier results are cut is a guess: at worst, without it
+        for room in (budget.hard // (budget.threads + 1), budget.hard // 2, budget.hard):
+            found = _cut(node, room, read)
+            if found is not None:
+                return found
+    n, dtype = node.shape[node.axis], node.inputs[0].dtype
+    raise MemoryLimitError(
+        f"sorting {n:,} elements of {dtype} takes tasks of about {format_bytes(_needed(n, Bytes.of(node)))}, more than "
+        f"the {format_bytes(budget.hard)} that are left of the memory limit. Raise host_memory (device_memory on a "
+        "GPU), or sort parts of the array."
+    )
+
+
+def _cut(node: Sort, room: int, read: Node | None) -> Cut | None:
+    """Cuts for which tasks fit a room; None if there are none."""
     axis, n, each = node.axis, node.shape[node.axis], Bytes.of(node)
     chunk = _chunk(node.inputs[0], axis)
-    for room in (budget.hard // (budget.threads + 1), budget.hard // 2, budget.hard):
-        others = [Lengths.regular(m, min(m, c.largest)) for m, c in zip(node.shape, node.chunks, strict=True)]
-        while True:
-            rows = math.prod(c.largest for a, c in enumerate(others) if a != axis)
-            most = min(n, int((room - FIXED) / (each.run * rows)))
-            if most >= 2:
-                length, number = _even(n, most, chunk)
-                found = _merging(n, length, number, room, each)
-                if found is not None:
-                    return Cut(length, *found, tuple(others))
-            if rows == 1:
+    others = [Lengths.regular(m, min(m, c.largest)) for m, c in zip(node.shape, node.chunks, strict=True)]
+    while True:
+        rows = math.prod(c.largest for a, c in enumerate(others) if a != axis)
+        most = min(n, int((room - FIXED) / (each.run * rows)))
+        for _ in range(TRIES if most >= 2 else 0):
+            length, number = _even(n, most, chunk)
+            region = tuple(range(length if a == axis else c.largest) for a, c in enumerate(others))
+            taken = each.run * length * rows + _reading(read, region) + FIXED
+            found = _merging(n, length, number, room, each) if taken <= room else None
+            if found is not None:
+                return Cut(length, *found, tuple(others))
+            most = min(length - 1, int(length * room / taken))
+            if taken <= room or most < 2:
                 break
-            a = max((a for a in range(node.ndim) if a != axis), key=lambda a: others[a].largest)
-            others[a] = Lengths.regular(node.shape[a], -(-others[a].largest // 2))
-    raise MemoryLimitError(
-        f"sorting {n:,} elements of {node.dtype} takes tasks of about {format_bytes(_needed(n, each))}, more than the "
-        f"{format_bytes(budget.hard)} that are left of the memory limit. Raise host_memory (device_memory on a GPU), "
-        "or sort parts of the array."
-    )
+        if rows == 1:
+            return None
+        a = max((a for a in range(node.ndim) if a != axis), key=lambda a: others[a].largest)
+        others[a] = Lengths.regular(node.shape[a], -(-others[a].largest // 2))
+
+
+def _staged(node: Node) -> Node:
+    """What a task computes before it sorts: from the results that are kept before."""
+    bounds = kept(node).bounds - {node}
+    there: dict[Node, Node] = {b: Stored(-1, 0, b.shape, b.dtype, b.parts, b.chunks) for b in bounds}
+    if not node.inline and node.inputs:
+        made: Node = Stored(-1, 0, node.shape, node.dtype, node.parts, node.chunks)
+        return made
+    return substitute(node, there)
+
+
+def _reading(node: Node | None, region: Region) -> int:
+    """Bytes that a task takes for what it sorts, beyond one copy of it."""
+    if node is None:
+        return 0
+    block = expand([(node, region)])
+    copied = isinstance(node, (Source, Stored)) or is_view(node, block.values[node, region])
+    return max(0, needs(block).total - (1 + copied) * node.nbytes(region))
 
 
 def _merging(n: int, length: int, number: int, room: int, each: Bytes) -> tuple[int, int] | None:
@@ -132,7 +167,7 @@ def _merging(n: int, length: int, number: int, room: int, each: Bytes) -> tuple[
     step = max(1, fewest, elements // (2 * OVERLAP * (number + 1)))
     if step > length:
         return None
-    order = 4 * number * (length // step)
+    order = ORDER.itemsize * number * (length // step)
     merged = int((room - FIXED - order) / each.merge) - 2 * step * (number + 1)
     return (step, min(n, merged)) if merged >= max(1, elements // 4) else None
 
@@ -177,9 +212,9 @@ def _sort(node: Node, budget: Budget) -> Node:
     each = found.length // found.step
     keywords = (("axis", axis), ("each", each), ("kind", kind))
     one: tuple[int | None, ...] = tuple(None if a == axis else a for a in range(node.ndim))
-    traits = Traits("order of samples", whole=(axis,), scratch=5, fixed=True)
+    traits = Traits("order of samples", whole=(axis,), scratch=SCRATCH, fixed=True)
     taken = along(rows, axis, samples.chunks[axis])
-    order: Node = Routine(order_of_samples, keywords, np.dtype(np.int32), taken, (one,), traits, samples)
+    order: Node = Routine(order_of_samples, keywords, ORDER, taken, (one,), traits, samples)
     merged = along(rows, axis, Lengths.regular(n, found.merged))
     made: Node = Merged(axis, node.what, kind, found.step, merged, order, Shelved(runs))
     return from_line_of(node, made)

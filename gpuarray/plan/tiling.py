@@ -45,7 +45,7 @@ MOST = 10_000
 """Tasks that are looked at one by one before a run."""
 UNEVEN = (Concat, Reshape, Compress, Scatter)
 """Nodes whose inputs' regions are not the same size everywhere; so are views through index arrays."""
-BY_THEMSELVES = (MapBlocks, Merge, Advanced, Carried, Shelved, Fold)
+BY_THEMSELVES = (MapBlocks, Merge, Advanced, Carried, Shelved, Samples, Fold)
 """Nodes whose tasks are the chunks of their result."""
 PER_THREAD = 4
 """Tasks per thread that work is split into where it is large enough, so that threads finish together."""
