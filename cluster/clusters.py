@@ -175,10 +175,11 @@ class Cluster:
         try:
             self.cluster = self._closing.enter_context(kind(**arguments))
         except (OSError, RuntimeError, TypeError, ValueError) as error:
+            root = origin(error)
             hint = "; in a script, open it under if __name__ == '__main__':, as workers import the script"
             raise ClusterError(
-                f"workers could not be started here: {type(error).__name__}: {error}"
-                + (hint if isinstance(error, RuntimeError) else "")
+                f"workers could not be started here: {type(root).__name__}: {root}"
+                + (hint if isinstance(root, RuntimeError) else "")
             ) from error
         self.client = self._closing.enter_context(Client(self.cluster, set_as_default=False))
         return limits
@@ -198,7 +199,11 @@ class Cluster:
             return
         if isinstance(target, DaskCluster):
             self.cluster = target
-            self.client = self._closing.enter_context(Client(target, timeout=timeout, set_as_default=False))
+            try:
+                client = Client(target, timeout=timeout, set_as_default=False)
+            except (OSError, RuntimeError) as error:
+                raise ClusterError(f"{target!r} cannot be used: {error}. Make a new one") from error
+            self.client = self._closing.enter_context(client)
             return
         address = read_scheduler_file(scheduler_file) if scheduler_file is not None else target
         address = checked_address(address)
@@ -263,6 +268,13 @@ def with_values(limits: Limits, **values: Any) -> Limits:
     import dataclasses
 
     return dataclasses.replace(limits, **values)
+
+
+def origin(error: BaseException) -> BaseException:
+    """What an error came from: dask says only that something failed to start."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return error
 
 
 def import_distributed() -> None:

@@ -164,8 +164,9 @@ def _results(store: Any, run: str, tasks: list[Key]) -> dict[str, Any]:
             lost.append(task)
             continue
         nbytes += sum(chunk[0].nbytes for _, _, chunk in handed)
+        # lists, not tuples: between workers in one process dask looks into lists alone for what is to be handed over
         found += [
-            (sink, [(r.start, r.stop, r.step) for r in region], to_serialize(chunk[0]))
+            [sink, [(r.start, r.stop, r.step) for r in region], to_serialize(chunk[0])]
             for sink, region, chunk in handed
         ]
     else:

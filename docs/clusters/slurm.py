@@ -64,11 +64,11 @@ def main() -> None:
         interface=options.interface,
         folder=options.folder,
     )
-    with SLURMCluster(**given) as cluster:
+    # jobs are handed in here: what the queue refuses is told at once
+    with SLURMCluster(**given, n_workers=0 if options.show else options.jobs) as cluster:
         if options.show:
             print(cluster.job_script())
             return
-        cluster.scale(jobs=options.jobs)
         cluster.wait_for_workers(options.jobs, timeout=3600)
         standardize(cluster, size=options.size, host_memory=options.memory, spill_directory="/tmp")
 
