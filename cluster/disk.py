@@ -76,6 +76,7 @@ class DiskTier(Tier):
     """Holds chunks in files under `directory`. The folder appears with the first file and goes with the last.
 
     >>> import tempfile
+    >>> import numpy as np
     >>> with tempfile.TemporaryDirectory() as directory:
     ...     disk = DiskTier(directory)
     ...     file = disk.put((1, 0), (np.arange(3),))

@@ -19,10 +19,11 @@ def finalize(obj: Any, func: Callable[..., object], *args: Any) -> None:
     Python prints what is raised in a finalizer and goes on. A Ctrl-C that strikes there would do nothing: here it
     strikes again when the function is done, which is called a second time and must do what the first had not.
     """
-    weakref.finalize(obj, _uninterrupted, func, args)
+    weakref.finalize(obj, uninterrupted, func, *args)
 
 
-def _uninterrupted(func: Callable[..., object], args: tuple[Any, ...]) -> None:
+def uninterrupted(func: Callable[..., object], *args: Any) -> None:
+    """What `finalize` does when an object is gone, for those that have a ``__del__``."""
     try:
         func(*args)
     except KeyboardInterrupt:

@@ -19,6 +19,7 @@ import numpy as np
 
 from gpuarray.cluster import gds
 from gpuarray.cluster.buffers import in_memory_order
+from gpuarray.cluster.finalizers import uninterrupted
 
 MOST = 256 << 20
 """Bytes of pinned memory, where the host has much."""
@@ -250,7 +251,7 @@ class _Lease:
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):  # an interrupt has struck before `give_up`
-            self.give_back()
+            uninterrupted(self.give_back)
 
 
 class _Flights:

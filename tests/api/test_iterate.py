@@ -246,7 +246,7 @@ class TestCheckpoint:
                     return u[0, 0] + k * (u[1, 0] + u[-1, 0] + u[0, 1] + u[0, -1] - 4 * u[0, 0])
 
                 u = np.random.default_rng(0).random((60, 50))
-                x = ga.iterate(heat, u, steps=400, k=0.1, checkpoint=sys.argv[1], checkpoint_every=2)
+                x = ga.iterate(heat, u, steps=160, k=0.1, checkpoint=sys.argv[1], checkpoint_every=2)
                 np.save(sys.argv[2], x.compute())
                 """
             )
@@ -278,7 +278,7 @@ class TestCheckpoint:
         else:
             pytest.fail("never finished")
         assert kills
-        assert np.array_equal(np.load(result), heat_numpy(np.random.default_rng(0).random((60, 50)), 400))
+        assert np.array_equal(np.load(result), heat_numpy(np.random.default_rng(0).random((60, 50)), 160))
 
 
 class TestBadInput:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import gpuarray as ga
-from gpuarray.cluster.finalizers import finalize
+from gpuarray.cluster.finalizers import finalize, uninterrupted
 
 
 class Thing:
@@ -30,6 +30,25 @@ def test_ctrl_c_in_a_finalizer_strikes_when_it_is_done() -> None:
         del thing
         time.sleep(20)
     assert calls == ["a", "a"]
+
+
+def test_ctrl_c_in_a_del() -> None:
+    calls = []
+
+    class Owner:
+        def __del__(self) -> None:
+            uninterrupted(self.close)
+
+        def close(self) -> None:
+            calls.append(1)
+            if len(calls) == 1:
+                raise KeyboardInterrupt
+
+    owner = Owner()
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        del owner
+        time.sleep(20)
+    assert len(calls) == 2
 
 
 def test_ctrl_c_as_the_files_of_an_array_are_deleted(spill: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -463,7 +463,7 @@ def strike_at_call(number, function):
         nonlocal seen
         if event in ("call", "c_return") and os.path.basename(frame.f_code.co_filename) in modules:
             while frame is not None:
-                if frame.f_code.co_name in ("abandon", "close_run", "forget"):
+                if frame.f_code.co_name in ("abandon", "close_run", "forget", "__del__"):  # Python loses it in the last
                     return
                 frame = frame.f_back
             seen += 1
