@@ -131,9 +131,11 @@ class Stencil:
         """The stencil at every point of its fields: an array, or a tuple of them; lazy.
 
         Arguments as in its function, each an array or, for a coefficient, a number; `boundary` as in `stencil`.
-        Raises TypeError for arguments that do not fit its signature, StencilError for arrays that do not fit.
+        Raises TypeError for arguments that do not fit its signature, StencilError for arrays that do not fit and for
+        coefficients that are NaN.
         """
         bound = self.bind(args, kwargs)
+        self.check_scalars(bound.scalars)
         edges = self.edges(boundary, tuple(bound.fields), bound.dtypes)
         programs, several = self._programs(bound.dtypes, bound.scalars, False)
         inputs = [x.node for x in bound.fields.values()]

@@ -165,6 +165,8 @@ def test_check_scalars():
         blur.check_scalars({"k": math.nan})
     with pytest.raises(ga.StencilError, match=r"k=\[1, 2\] is no number"):
         blur.check_scalars({"k": [1, 2]})
+    with pytest.raises(ga.StencilError, match="k=nan: every point"):
+        blur(ga.ones((3, 3)), k=math.nan)
 
 
 def test_pickling():
