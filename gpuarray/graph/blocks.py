@@ -44,12 +44,6 @@ class MapBlocks(Node):
     def label(self) -> str:
         return f"map_blocks({getattr(self.function, '__name__', repr(self.function))})"
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = MapBlocks(
-            self.function, self.keywords, self.with_index, self.dtype, self.chunks, self.cut_as, *inputs
-        )
-        return made
-
     def _index(self, out: Region) -> tuple[int, ...]:
         return tuple(c.find(r[0]) if r else 0 for c, r in zip(self.chunks, out, strict=True))
 

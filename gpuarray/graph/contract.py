@@ -53,10 +53,6 @@ class MatMul(Node):
     def cost(self) -> float:
         return 2 * self.cuts.total
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = MatMul(self.cuts, *inputs)
-        return made
-
     def _regions(self, out: Region, k: range) -> tuple[Region, ...]:
         def batch(node: Node) -> Region:
             back = out[:-2][len(out) - node.ndim :]

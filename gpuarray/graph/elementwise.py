@@ -30,10 +30,6 @@ class Map(Node):
     def cost(self) -> float:
         return ELEMENTWISE[self.op].cost
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Map(self.op, self.dtype, *inputs)
-        return made
-
     def regions(self, out: Region) -> tuple[Region, ...]:
         return tuple(broadcast_region(i.shape, out) for i in self.inputs)
 
@@ -97,10 +93,6 @@ class Fused(Node):
 
     def cost(self) -> float:
         return sum(ELEMENTWISE[s.op].cost for s in self.program.steps)
-
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Fused(self.program, self.operands, self.shape, self.chunks, self.compiled, *inputs)
-        return made
 
     def regions(self, out: Region) -> tuple[Region, ...]:
         return tuple(broadcast_region(i.shape, out) for i in self.inputs)

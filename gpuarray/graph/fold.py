@@ -55,21 +55,6 @@ class Fold(Node):
     def cost(self) -> float:
         return 8 * math.prod(self.inputs[0].shape) / max(1, math.prod(self.shape))
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Fold(
-            self.function,
-            self.keywords,
-            self.axes,
-            self.cut,
-            len(self.groups),
-            self.tail,
-            self.dtype,
-            self.scratch,
-            self.pieced,
-            *inputs,
-        )
-        return made
-
     def _kept(self, out: Region) -> Region:
         return out[1 : self.ndim - len(self.tail)]
 

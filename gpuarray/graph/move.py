@@ -28,10 +28,6 @@ class Rechunk(Node):
     def __init__(self, chunks: Chunks, input: Node) -> None:
         self.shape, self.dtype, self.inputs, self.chunks = input.shape, input.dtype, (input,), chunks
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Rechunk(self.chunks, *inputs)
-        return made
-
     def regions(self, out: Region) -> tuple[Region, ...]:
         return (out,)
 
@@ -56,10 +52,6 @@ class Concat(Node):
     @property
     def label(self) -> str:
         return "concatenate"
-
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Concat(self.axis, *inputs)
-        return made
 
     def _parts(self, r: range) -> list[range]:
         """The positions of `r` in the result that fall in each input, counted within `r`."""
@@ -112,10 +104,6 @@ class Reshape(Node):
                 [input.chunks[a] for a in old], [input.shape[a] for a in old], [shape[a] for a in new]
             )
         self.chunks = tuple(chunks)
-
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Reshape(self.shape, *inputs)
-        return made
 
     def regions(self, out: Region) -> tuple[Region, ...]:
         (input,) = self.inputs
@@ -257,10 +245,6 @@ class Assign(Node):
     @property
     def label(self) -> str:
         return "setitem"
-
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Assign(self.key, *inputs)
-        return made
 
     def _meet(self, out: Region) -> tuple[Region, tuple[slice, ...]]:
         """The part of `value` that lands in `out`, and where in `out` it lands."""

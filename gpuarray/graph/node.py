@@ -41,7 +41,8 @@ class Interned(type):
 
 
 class Node(metaclass=Interned):
-    """An immutable step of a computation. Subclasses set `shape`, `dtype`, `chunks` and `inputs`."""
+    """An immutable step of a computation. Subclasses set `shape`, `dtype`, `chunks` and `inputs`, which are the last
+    arguments that they are made with."""
 
     __slots__ = ("__weakref__", "args", "chunks", "dtype", "inputs", "origin", "shape")
 
@@ -112,7 +113,9 @@ class Node(metaclass=Interned):
         return 1
 
     def with_inputs(self, *inputs: Node) -> Node:
-        raise TypeError(f"{type(self).__name__} has no inputs")
+        """The same step of other inputs."""
+        made: Node = type(self)(*self.args[: len(self.args) - len(self.inputs)], *inputs)
+        return made
 
     def regions(self, out: Region) -> tuple[Region, ...]:
         return ()

@@ -49,10 +49,6 @@ class Overlap(MapBlocks):
     def label(self) -> str:
         return f"map_overlap({getattr(self.function, '__name__', repr(self.function))})"
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Overlap(self.function, self.dtype, self.chunks, self.cut_as, self.depths, self.padded, *inputs)
-        return made
-
     def regions(self, out: Region) -> tuple[Region, ...]:
         wanted = []
         for core, input, depth, padded in zip(super().regions(out), self.inputs, self.depths, self.padded, strict=True):
@@ -105,10 +101,6 @@ class Neighbourhood(Node):
     def cost(self) -> float:
         return self.function.cost()
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Neighbourhood(self.function, self.dtype, self.chunks, *inputs)
-        return made
-
     def regions(self, out: Region) -> tuple[Region, ...]:
         if not all(out):
             return (tuple(range(0) for _ in out),)
@@ -148,10 +140,6 @@ class Windows(Node):
 
     def cost(self) -> float:
         return 0
-
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Windows(self.axes, self.lengths, *inputs)
-        return made
 
     def _along(self, axis: int, out: Region) -> list[range]:
         """The ranges of the result whose positions add up to positions along an axis of the input."""

@@ -36,10 +36,6 @@ class Reduce(Node):
     def label(self) -> str:
         return self.op
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Reduce(self.op, self.axes, self.parameters, *inputs)
-        return made
-
 
 class Partial(Node):
     """The states of a reduction's cells. `cuts` has, per axis, the cell boundaries, or None for an axis that stays.
@@ -83,12 +79,6 @@ class Partial(Node):
     def label(self) -> str:
         inner = program_label(self.program)
         return f"{self.op}({inner})" if inner != "copy" else self.op
-
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Partial(
-            self.op, self.cuts, self.domain, self.size, self.program, self.operands, self.compiled, *inputs
-        )
-        return made
 
     def reduced(self, out: Region) -> Region:
         """The region that is reduced to `out`."""
@@ -162,10 +152,6 @@ class Merge(Node):
     def label(self) -> str:
         return self.op
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Merge(self.op, self.axes, self.axis, self.group, *inputs)
-        return made
-
     def regions(self, out: Region) -> tuple[Region, ...]:
         (states,) = self.inputs
         return (tuple(self._read(a, r, n) for a, (r, n) in enumerate(zip(out, states.shape, strict=True))),)
@@ -208,10 +194,6 @@ class Combine(Node):
     @property
     def label(self) -> str:
         return self.op
-
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Combine(self.op, self.axes, self.parameters, self.dtype, *inputs)
-        return made
 
     def regions(self, out: Region) -> tuple[Region, ...]:
         (partial,) = self.inputs

@@ -90,10 +90,6 @@ class Routine(Node):
     def cost(self) -> float:
         return self.traits.cost
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Routine(self.function, self.keywords, self.dtype, self.chunks, self.along, self.traits, *inputs)
-        return made
-
     def _computed(self, out: Region) -> Region:
         """The region that is computed for `out`."""
         return tuple(range(n) if a in self.whole else r for a, (r, n) in enumerate(zip(out, self.shape, strict=True)))
@@ -161,10 +157,6 @@ class Strip(Node):
 
     def cost(self) -> float:
         return 0
-
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Strip(self.axis, self.span, *inputs)
-        return made
 
     def result_region(self, region: Region) -> Region:
         """What a task for a region of the space makes of this strip."""

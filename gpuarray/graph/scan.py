@@ -30,10 +30,6 @@ class Scan(Node):
     def label(self) -> str:
         return f"cumulative_{self.op}"
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Scan(self.op, self.axis, self.cuts, self.dtype, *inputs)
-        return made
-
     def _pieces(self, r: range) -> range:
         return self.cuts.touched(r)
 
@@ -83,10 +79,6 @@ class ExclusiveScan(Node):
         self.chunks = (*input.chunks[:axis], Lengths.regular(n, n), *input.chunks[axis + 1 :])
 
     inline = False
-
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = ExclusiveScan(self.op, self.axis, self.dtype, *inputs)
-        return made
 
     def regions(self, out: Region) -> tuple[Region, ...]:
         n = self.shape[self.axis]

@@ -22,10 +22,6 @@ class Compress(Node):
         self.shape, self.dtype, self.inputs = (sum(counts),), input.dtype, (input, mask)
         self.chunks = (Lengths.of([n for n in counts if n] or [0]),)
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Compress(self.sections, self.counts, *inputs)
-        return made
-
     def _source(self, out: Region) -> tuple[range, int]:
         """The input chunks that a region comes from, as positions, and how many results come before them."""
         (r,) = out
@@ -62,10 +58,6 @@ class Scatter(Node):
     @property
     def label(self) -> str:
         return "setitem"
-
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Scatter(self.positions, *inputs)
-        return made
 
     def _landing(self, out: Region) -> tuple[np.ndarray[Any, Any], tuple[np.ndarray[Any, Any], ...]]:
         """Which values land in a region, and where in it."""

@@ -92,10 +92,6 @@ class Select(Node):
         gathers = any(not isinstance(m, int) and isinstance(m[1], Indices) for m in self.maps)
         return TAKE if gathers else VIEW
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Select(self.shape, self.maps, *inputs)
-        return made
-
     def regions(self, out: Region) -> tuple[Region, ...]:
         empty = any(not r for r in out)
         return (tuple(range(0) if empty else self._along(m, out) for m in self.maps),)

@@ -20,10 +20,6 @@ class Quantile(Routine):
 
     __slots__ = ()
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Quantile(self.function, self.keywords, self.dtype, self.chunks, self.along, self.traits, *inputs)
-        return made
-
     def workspace(self, out: Region) -> int:
         """Rows put together, sorted, and looked at for NaN; and the numbers of each row and quantile."""
         rows, (given,) = size_of(out[:-1]), self.regions(out)

@@ -88,11 +88,6 @@ class SlabSweep(Node):
     def visit(self, slab: int) -> slabs.Visit:
         return slabs.Visit(self.course, self.level, self.steps, slab)
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        given = (self.stencil, self.edges, self.scalars, self.course, self.level, self.steps, self.group, self.compiled)
-        made: Node = SlabSweep(*given, self.linked, *inputs)
-        return made
-
     def _coefficients(self, slab: int) -> tuple[range, list[tuple[range, int]]]:
         """The rows of them that are read, and in which parts."""
         rows = self.course.reads(self.level, self.steps, slab)
@@ -256,10 +251,6 @@ class Advanced(_Output):
         cut = Lengths.between(swept.course.cut(swept.level + swept.steps))
         self.chunks = (cut, *one_chunk(self.shape[1:]))
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Advanced(self.last, *inputs)
-        return made
-
     def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
         return self._of(inputs[0][: self.swept.stencil.outputs])
 
@@ -274,10 +265,6 @@ class Carried(_Output):
         rows = slabs.carried_rows(swept.course, swept.steps)
         self.shape = (swept.course.slabs * rows, *swept.shape[1:])
         self.chunks = carried_chunks(swept.course, swept.steps, self.shape)
-
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Carried(*inputs)
-        return made
 
     def evaluate(self, backend: Any, out: Region, *inputs: Any) -> Any:
         return self._of(inputs[0][self.swept.stencil.outputs :])
@@ -309,10 +296,6 @@ class Settled(Node):
 
     def cost(self) -> float:
         return 0
-
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Settled(self.first, *inputs)
-        return made
 
     def _parts(self, rows: range) -> list[tuple[range, int]]:
         n = self.shape[0]

@@ -122,10 +122,6 @@ class Sweep(Node):
     def cost(self) -> float:
         return self.stencil.program.cost * self.steps
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Sweep(self.stencil, self.edges, self.scalars, self.steps, self.visit, *inputs)
-        return made
-
     def box(self, out: Region) -> Box:
         """What is needed of the fields for a region of the result, as `gpuarray.kernels.stencils.boxes` counts it."""
         return boxes(self.stencil, self.edges, self.shape, tuple(map(covering, out)), self.steps)[0]
@@ -231,10 +227,6 @@ class Part(Node):
 
     def cost(self) -> float:
         return 0
-
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Part(self.number, *inputs)
-        return made
 
     def regions(self, out: Region) -> tuple[Region, ...]:
         return (out,)

@@ -15,7 +15,7 @@ from gpuarray.graph.elementwise import Map
 from gpuarray.graph.grid import Lengths, Region, as_slices, region_at, shape_of
 from gpuarray.graph.leaves import Const, Index, Source
 from gpuarray.graph.move import Assign, Concat, Rechunk, Reshape
-from gpuarray.graph.node import Node
+from gpuarray.graph.node import Node, toposort
 from gpuarray.graph.reduce import Reduce
 from gpuarray.graph.scan import Scan
 from gpuarray.graph.scatter import Compress, Scatter
@@ -199,6 +199,12 @@ class TestEveryNode:
     def test_equal_nodes_are_one(self, kind: Callable[[], tuple[Node, Any]]) -> None:
         node, _ = kind()
         assert type(node)(*node.args) is node
+
+    def test_inputs_are_the_last_arguments(self, kind: Callable[[], tuple[Node, Any]]) -> None:
+        node, _ = kind()
+        for n in toposort(node, lower(node) or node):
+            assert n.args[len(n.args) - len(n.inputs) :] == n.inputs
+            assert n.with_inputs(*n.inputs) is n
 
 
 def test_map_blocks_checks_what_the_function_returns() -> None:
