@@ -36,6 +36,8 @@ class Engine:
     threads: int
     elsewhere: Elsewhere | None = None
     """Set where tasks compute in other processes."""
+    devices: int = 1
+    """That share the tasks out; 1 where the processor computes."""
 
     @property
     def has_own_memory(self) -> bool:
@@ -100,7 +102,8 @@ def make(settings: config.Settings) -> Engine:
         in_caller=settings.scheduler == "single-threaded",
     )
     staging = executor.memory.staging
-    return Engine(executor, backend, device or host, host - (staging.nbytes if staging else 0), threads)
+    host -= staging.nbytes if staging else 0
+    return Engine(executor, backend, device or host, host, threads, devices=len(devices))
 
 
 def on_cluster(executor: Any, settings: config.Settings) -> Engine:

@@ -37,6 +37,7 @@ class DeviceReader:
 
     name = "array on a GPU"
     in_memory = False
+    on_device = True
     stays_here = True
     """Other processes cannot read it."""
 
@@ -80,6 +81,8 @@ class KeptReader:
 
     name = "persisted"
     in_memory = False
+    on_device = True
+    """Where tasks compute on one, unless it was spilled."""
     stays_here = True
     """Other processes cannot read it."""
 

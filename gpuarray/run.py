@@ -41,7 +41,8 @@ def make_plan(roots: Sequence[Node], sinks: Sequence[Any]) -> RunPlan:
     if engine.elsewhere is not None:  # the results are here, and were looked at by `check_fits`
         reserved, host = 0, engine.elsewhere.host_limit
     kernels = policy(config.get().compile, engine.is_gpu)
-    return build(roots, sinks, engine.limit, engine.threads, kernels, reserved, host, engine.elsewhere)
+    given = (engine.limit, engine.threads, kernels, reserved, host, engine.elsewhere, engine.devices)
+    return build(roots, sinks, *given)
 
 
 def run(roots: Sequence[Node], sinks: Sequence[Any]) -> None:

@@ -52,6 +52,7 @@ def explain(*arrays: Any, then: Then = "compute") -> Explanation:
         rates=rates(settings.cache_path(), engine.threads),
         device=engine.has_own_memory,
         host_limit=engine.host_limit,
+        devices=engine.devices,
     )
     return explained([as_node(a) for a in arrays], then, machine, policy(settings.compile))
 

@@ -47,6 +47,8 @@ class Machine:
     """Tasks compute in a device's memory."""
     host_limit: int | None = None
     """Bytes of host memory, for a machine with a device."""
+    devices: int = 1
+    """That share the tasks out."""
 
 
 class Planned(NamedTuple):
@@ -69,7 +71,7 @@ def planned(roots: Sequence[Node], then: Then, machine: Machine, policy: Policy)
         host = None
         if machine.device:
             host = _NO_LIMIT if machine.host_limit is None or limit == _NO_LIMIT else machine.host_limit
-        return build(roots, sinks, limit, machine.threads, policy, reserved, host)
+        return build(roots, sinks, limit, machine.threads, policy, reserved, host, devices=machine.devices)
 
     results = sum(map(output_nbytes, roots)) if then == "compute" else 0
     room = machine.host_limit if machine.device else machine.limit

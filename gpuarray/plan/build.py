@@ -27,7 +27,7 @@ from gpuarray.plan.counting import Merged, count_boxes
 from gpuarray.plan.elsewhere import Elsewhere
 from gpuarray.plan.portable import PortablePlan
 from gpuarray.plan.sweeps import CAUTION, split
-from gpuarray.plan.tiling import Budget, result_chunks, result_region, tile
+from gpuarray.plan.tiling import SLIGHT, Budget, result_chunks, result_region, tile
 from gpuarray.plan.work import BlockWork
 
 _numbers = itertools.count(1)
@@ -223,6 +223,7 @@ def build(
     reserved: int = 0,
     host: int | None = None,
     elsewhere: Elsewhere | None = None,
+    devices: int = 1,
 ) -> RunPlan:
     """Plan a run that hands every root to its sink, or keeps it where the sink is None.
 
@@ -240,7 +241,7 @@ def build(
     hard = limit - reserved if host is None else limit
     together = threads if elsewhere is None else elsewhere.threads
     device = None if host is None else host - reserved
-    budget = Budget(hard, max(1, hard // (together + 2)), threads, device, elsewhere is None)
+    budget = Budget(hard, max(1, hard // (together + 2)), threads, device, elsewhere is None, devices)
     optimized = sorts.split(optimize(*roots), budget)
     for caution in range(CAUTION if any(isinstance(n, Sweep) for n in toposort(*optimized)) else 0):
         try:
@@ -361,7 +362,7 @@ def make_stage(
     if budget.host is None:
         left = replace(budget, hard=budget.hard - writing, soft=max(1, budget.soft - writing))
     else:
-        left = replace(budget, host=budget.host - writing)
+        left = replace(budget, host=budget.host - writing, resident=is_resident(fused, outputs, budget))
     grid = tile(fused, hint, units, left)
     for node, k in keep.items():
         expr = outputs[k].node
@@ -372,6 +373,17 @@ def make_stage(
     label = " and ".join(dict.fromkeys(n.label for n in fused))
     files = any(isinstance(n, Source) and not n.reader.in_memory for n in leaves)
     return Stage(number, tuple(outputs), grid, depends, label, origin, budget.device, chained, files)
+
+
+def is_resident(nodes: Sequence[Node], outputs: Sequence[Output], budget: Budget) -> bool:
+    """Whether one device has what a stage reads and keeps what it makes, but for a little. (Of several, each has some
+    of the chunks, and tasks are cut as these are.)
+    """
+    sources = [n for n in toposort(*nodes) if isinstance(n, Source)]
+    there = all(getattr(n.reader, "on_device", False) for n in sources)
+    leaving = [o.node for o in outputs if o.sink is not None]
+    read, left = (sum(n.nbytes(whole(n.shape)) for n in nodes) for nodes in (sources, leaving))
+    return budget.here and budget.devices == 1 and there and read <= budget.hard // 2 and left <= SLIGHT
 
 
 def own_results(nodes: tuple[Node, ...], number: int) -> tuple[tuple[Node, ...], bool]:

@@ -31,16 +31,8 @@ from gpuarray.plan.block import expand, needs
 from gpuarray.plan.cuts import middle_task
 from gpuarray.plan.tiling import FEWER, Budget, tile
 
-OPERATION = 0.07e-9
-"""Seconds of a scalar operation in a compiled sweep, about; only ratios matter."""
-IN_MEMORY, ON_DISK = 0.3e-9, 4e-9
-"""Seconds in which a byte of the state is handed from one visit to the next: gathered, and stored once more."""
-TASK = 4e-3
-"""Seconds that a task takes besides, in Python, one thread at a time: its tiles, and handing it out."""
 CARRIED = 0.4e-9
 """Seconds in which a byte of a row of some step is carried from one slab to the next."""
-LONGEST = 2**30
-"""Updates of points by one task: half a second."""
 SMALL = 2**20
 """Elements of a state that is not cut for the sake of more tasks."""
 AGAIN = 20
@@ -48,6 +40,36 @@ AGAIN = 20
 MOST_STEPS = (2**62, 2**62, 16, 4, 1)
 """Steps per visit of overlapping tasks, by how careful the plan must be."""
 CAUTION = len(MOST_STEPS) - 1
+
+
+@dataclass(frozen=True)
+class Costs:
+    """About how long things take where tasks compute; only ratios matter."""
+
+    operation: float
+    """Seconds of a scalar operation in a compiled sweep."""
+    in_memory: float
+    """Seconds in which a byte of the state is handed from one visit to the next: gathered, and stored once more."""
+    beyond: float
+    """The same where the state does not fit: on disk, or, for a device, in the host's memory."""
+    task: float
+    """Seconds that a task takes besides, in Python, one thread at a time: its tiles, and handing it out."""
+    longest: int
+    """Updates of points by one task: less than a second."""
+
+
+PROCESSOR = Costs(0.07e-9, 0.3e-9, 4e-9, 4e-3, 2**30)
+DEVICE = Costs(0.4e-12, 1e-12, 0.04e-9, 1e-3, 2**36)
+"""Of a large GPU: operations are those of all of it, of which one task at a time has the use."""
+
+
+def costs(budget: Budget) -> Costs:
+    return DEVICE if budget.device else PROCESSOR
+
+
+def at_once(budget: Budget) -> int:
+    """Tasks that compute at once without taking longer for it."""
+    return budget.devices if budget.device else budget.threads
 
 
 @dataclass(frozen=True)
@@ -149,7 +171,8 @@ def way_for(node: Sweep, budget: Budget, caution: int) -> Way:
     asked = node.visit.together
     if node.steps <= 1:
         return Way(0.0, node.steps)
-    choices = [asked] if asked else [k for k in candidates(node.steps) if k <= MOST_STEPS[caution]]
+    fine = 1 if budget.device else 2
+    choices = [asked] if asked else [k for k in candidates(node.steps, fine) if k <= MOST_STEPS[caution]]
     if math.prod(node.shape) <= SMALL:  # one task, as a rule: then more steps cost nothing
         return next(as_tiled(node, budget, choices[::-1]), Way(0.0, asked or 1))
     ways = list(as_tiled(node, budget, choices))
@@ -157,12 +180,12 @@ def way_for(node: Sweep, budget: Budget, caution: int) -> Way:
     return min(ways, key=lambda way: (way.seconds, way.steps), default=Way(0.0, asked or 1))
 
 
-def candidates(steps: int) -> Iterator[int]:
-    """1, 2, 3, 4, 6, 8, 12, 16 ... and `steps` itself."""
+def candidates(steps: int, fine: int = 2) -> Iterator[int]:
+    """1, 2, 3, 4, 6, 8, 12, 16 ... and `steps` itself; where they need not be so fine, the powers of two."""
     k = 1
     while k < steps:
         yield k
-        if k > 1 and k * 3 // 2 < steps and k % 2 == 0:
+        if fine > 1 and k > 1 and k * 3 // 2 < steps and k % 2 == 0:
             yield k * 3 // 2
         k *= 2
     yield steps
@@ -171,9 +194,9 @@ def candidates(steps: int) -> Iterator[int]:
 # What a step costs.
 
 
-def computing(node: Sweep) -> float:
+def computing(node: Sweep, budget: Budget) -> float:
     """Seconds of a step without margins."""
-    return math.prod(node.shape) * node.stencil.program.cost * OPERATION
+    return math.prod(node.shape) * node.stencil.program.cost * costs(budget).operation
 
 
 def state_nbytes(node: Sweep) -> int:
@@ -190,7 +213,7 @@ def updates(node: Sweep, out: Region) -> float:
     return redundancy(node.stencil, node.edges, node.shape, out, node.steps)
 
 
-def reading(node: Sweep, steps: int, out: Region) -> float:
+def reading(node: Sweep, budget: Budget, steps: int, out: Region) -> float:
     """Seconds in which the first visit reads its files, if all its tasks read as much as one."""
     first = shortened(node, steps, node.inputs)
     read = 0
@@ -198,7 +221,7 @@ def reading(node: Sweep, steps: int, out: Region) -> float:
         assert isinstance(source, Source)
         if not source.reader.in_memory:
             read += source.reader.disk_nbytes(region)
-    return read * math.prod(node.shape) / max(1, size_of(out)) * ON_DISK / 2
+    return read * math.prod(node.shape) / max(1, size_of(out)) * PROCESSOR.beyond / 2
 
 
 def shortened(node: Sweep, steps: int, inputs: Sequence[Node]) -> Sweep:
@@ -225,6 +248,8 @@ def alone(node: Sweep, steps: int, rows: int = 0) -> Sweep:
 
 def as_tiled(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Way]:
     """Tasks that overlap, cut as those of any other stage."""
+    alone_there = budget.device and budget.here and budget.devices == 1
+    budget = replace(budget, resident=alone_there and fits(node, budget))
     for steps in choices:
         trial = alone(node, steps) if steps < node.steps else shortened(node, steps, node.inputs)
         try:
@@ -232,7 +257,7 @@ def as_tiled(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Wa
         except MemoryLimitError:
             continue
         out = region_at(grid, middle_task(grid))
-        if size_of(out) * steps > LONGEST and steps > 1:
+        if size_of(out) * steps > costs(budget).longest and steps > 1:
             continue
         again = updates(trial, out)
         yield Way(seconds(node, budget, steps, out, again, count(grid), steps), steps)
@@ -253,7 +278,7 @@ def in_rows(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Way
                 continue
             middle = (n - rows) // 2
             out = (range(middle, middle + rows), *whole(node.shape[1:]))
-            if size_of(out) * steps > LONGEST:
+            if size_of(out) * steps > costs(budget).longest:
                 break
             trial = alone(node, steps, rows)
             need = needs(expand(((trial, out),)), device=budget.device)
@@ -267,7 +292,7 @@ def in_rows(node: Sweep, budget: Budget, choices: Sequence[int]) -> Iterator[Way
                 visits = min(int((0.8 * budget.hard - held) // max(1, carried)), -(-node.steps // steps))
                 if visits >= 2:
                     for group in (1, 0) if has_kernel(node, budget) else (0,):
-                        work = carrying(node, course, steps, rows, again) if group else again
+                        work = carrying(node, budget, course, steps, rows, again) if group else again
                         time = seconds(node, budget, steps, out, work, tasks, visits * steps)
                         yield Way(time, steps, rows, visits, group)
 
@@ -283,24 +308,29 @@ def has_kernel(node: Sweep, budget: Budget) -> bool:
     return not budget.device and in_slabs(node.stencil, node.edges)
 
 
-def carrying(node: Sweep, course: Course, steps: int, rows: int, again: float) -> float:
+def carrying(node: Sweep, budget: Budget, course: Course, steps: int, rows: int, again: float) -> float:
     """`updates` for slabs that carry rows of every step, where those of slabs that overlap are `again`: what carrying
     takes, for what is computed twice.
     """
     margins = sum(rows + t * course.width for t in range(steps)) / (steps * rows)
     state = sum(d.itemsize for d in node.fields)
-    return again / margins + state * CARRIED * course.width / rows / (node.stencil.program.cost * OPERATION)
+    point = node.stencil.program.cost * costs(budget).operation
+    return again / margins + state * CARRIED * course.width / rows / point
 
 
 def seconds(node: Sweep, budget: Budget, steps: int, out: Region, again: float, tasks: int, between: int) -> float:
     """About how long one step takes: computing, with `again` for the margins and threads that have nothing to do, and
-    handing the state on after every visit, and to disk after every `between` steps where it does not fit.
+    handing the state on after every visit, and to disk after every `between` steps where it does not fit. A device
+    copies beside its work.
     """
-    busy = tasks / (-(-tasks // budget.threads) * budget.threads)
+    cost, together = costs(budget), at_once(budget)
+    busy = tasks / (-(-tasks // together) * together)
     state = state_nbytes(node)
-    spent = again / busy * computing(node) / budget.threads + tasks * TASK / steps
+    spent = again / busy * computing(node, budget) / together + tasks * cost.task / steps
     if steps < node.steps:
-        spent += state * IN_MEMORY / steps
-    if between < node.steps and not fits(node, budget):
-        spent += state * ON_DISK / between
-    return spent + reading(node, steps, out) / node.steps
+        spent += state * cost.in_memory / steps
+    if not fits(node, budget) and budget.device:
+        spent = max(spent, state * cost.beyond / min(between, node.steps))
+    elif not fits(node, budget) and between < node.steps:
+        spent += state * cost.beyond / between
+    return spent + reading(node, budget, steps, out) / node.steps

@@ -33,6 +33,8 @@ from gpuarray.plan.cuts import all_kinds, common, halves, in_shares, largest_tas
 
 SMALL = 512 * 1024
 """Elements below which a task is put together with its neighbours: under a millisecond of work."""
+LARGE = 2**27
+"""The same on a device that waits for no copies: what it does in about the time in which a task is prepared."""
 CHUNK = 256
 """Elements that take as long as finding a chunk of an earlier result."""
 TINY = 64
@@ -70,6 +72,10 @@ class Budget:
     """Bytes of host memory for what is read and written, where tasks compute in a device's; else None."""
     here: bool = True
     """Tasks compute in this process, and may write to its arrays."""
+    devices: int = 1
+    """That share the tasks out."""
+    resident: bool = False
+    """What a stage reads is in the memory of the one device, and what it makes stays there: one task keeps it busy."""
 
     @property
     def device(self) -> bool:
@@ -165,14 +171,18 @@ class Tiling:
         """A task needs the more the larger it is, wherever it is."""
         self.whole = {a for n in nodes for a in n.whole}
         self.alone = any(n.alone for n in order)
-        self.per_thread = FEWER if any(n.steps > 1 for n in sweeps) else PER_THREAD
+        self.steps = max((n.steps for n in sweeps), default=0)
+        per_thread = FEWER if self.steps > 1 else PER_THREAD
+        self.least, self.many = (LARGE, 1) if budget.resident else (SMALL, per_thread * budget.threads)
 
     def choose(self, hint: Chunks) -> Chunks:
         grid = tuple(Lengths.regular(c.total, c.total) if a in self.whole else c for a, c in enumerate(hint))
         grid = tuple(self.snap(a, c) for a, c in enumerate(grid))
         if not grid:
             return grid
-        grid = self.put_together(grid)
+        # of a device's many steps at once, the margins are what counts: tasks as large as they may be, and even
+        even = self.budget.device and self.steps > 1 and self.units is None
+        grid = tuple(Lengths.regular(c.total, c.total) for c in grid) if even else self.put_together(grid)
         grid = self.split_while(grid, self.too_large)
         if self.alone:
             return grid
@@ -210,7 +220,7 @@ class Tiling:
         return self.bytes(grid) > self.budget.hard or through_host(self.memo[grid], self.budget) > 0
 
     def too_few(self, grid: Chunks) -> bool:
-        return count(grid) < self.per_thread * self.budget.threads and self.size(grid) >= 2 * SMALL
+        return count(grid) < self.many and self.size(grid) >= 2 * SMALL
 
     def size(self, grid: Chunks) -> int:
         """Elements that the largest task goes through: of its result, of what it reduces on the way to it, or of the
@@ -250,9 +260,9 @@ class Tiling:
         """Merge neighbours, along the last axes first, where that stays in memory."""
         for axis in reversed(range(len(grid))):
             size = self.size(grid)
-            if size >= SMALL or len(grid[axis]) == 1:
+            if size >= self.least or len(grid[axis]) == 1:
                 continue
-            together = min(len(grid[axis]), -(-SMALL // max(1, size)))
+            together = min(len(grid[axis]), -(-self.least // max(1, size)))
             while together > 1:
                 larger = (*grid[:axis], merged_axis(grid[axis], together), *grid[axis + 1 :])
                 if self.bytes(larger) <= self.budget.soft:
@@ -277,8 +287,9 @@ class Tiling:
         return grid
 
     def grade(self, grid: Chunks) -> int:
-        """Its bytes, roughly: where a stencil's margins differ little, long rows are worth more."""
-        return round(8 * math.log(1 + self.bytes(grid))) if self.swept else self.bytes(grid) // 2**16
+        """Its bytes, roughly: where a stencil's margins differ little, long rows are worth more to a processor."""
+        fine = 256 if self.budget.device else 8
+        return round(fine * math.log(1 + self.bytes(grid))) if self.swept else self.bytes(grid) // 2**16
 
     def worth(self, grid: Chunks, smaller: Chunks) -> bool:
         """Whether smaller tasks save memory to speak of, or are many enough at last: margins do not shrink."""
