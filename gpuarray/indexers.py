@@ -86,6 +86,11 @@ class Joined:
         if new <= 0:
             return x
         at = 0 if not given else place if place >= 0 else place + new + 1
+        if not 0 <= at <= new:
+            raise ValueError(
+                f"the third integer of a directive, {place}, says where {given} of {ndmin} axes begin: "
+                f"write one from {-new - 1} to {new}"
+            )
         return reshape(x, (*(1,) * at, *x.shape, *(1,) * (new - at)))
 
 

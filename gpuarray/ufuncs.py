@@ -90,6 +90,10 @@ def reduce(
     """
     _binary(ufunc, "reduce")
     x, name = asarray(array), ufunc.__name__
+    if not x.ndim and axis in (0, -1):  # NumPy's: a number has an axis here
+        axis = ()
+    if initial is None:
+        _refuse_nothing(name, x, normalize_axes(axis, x.ndim))
     given: dict[str, Any] = {} if initial is MISSING or initial is None else {"initial": initial}
     if where is not True:
         given["where"] = where
@@ -111,6 +115,15 @@ def reduce(
     if not keepdims:
         x = x.reshape(tuple(n for a, n in enumerate(x.shape) if a not in axes))
     return into(out, x)
+
+
+def _refuse_nothing(name: str, x: NDArray, axes: tuple[int, ...]) -> None:
+    """Raise ValueError where elements are to be reduced of nothing, and there is nothing to begin with."""
+    if not all(x.shape[a] for a in axes):
+        raise ValueError(
+            f"zero-size array to reduction operation {name} which has no identity: shape {x.shape}, axis {axes}, and "
+            "initial=None"
+        )
 
 
 def _as_reduction(
@@ -153,7 +166,7 @@ def _call_reduce(block: Any, where: Any = True, *, name: str, number: int, dtype
     with np.errstate(all="ignore"):
         return np.asarray(
             getattr(np, name).reduce(
-                block, axis=axes if number > 1 else axes[0], dtype=dtype, initial=start, where=where
+                block, axis=axes if number != 1 else axes[0], dtype=dtype, initial=start, where=where
             )
         )
 

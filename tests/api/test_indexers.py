@@ -84,6 +84,16 @@ def test_poly1d() -> None:
     assert repr(ga.poly1d([1, 2], r=True, variable="z")) == repr(np.poly1d([1, 2], r=True, variable="z"))
 
 
+@pytest.mark.parametrize("entry", [[1, 2], slice(0, 2)])
+def test_axes_of_an_array_begin_among_those_of_the_result(entry: Any) -> None:
+    for place in (-3, -2, -1, 0, 1, 2):
+        key = (f"0,3,{place}", entry, entry)
+        assert np.array_equal(ga.r_[key], np.r_[key]), place
+    for place in (3, 5, -4, -9):
+        with pytest.raises(ValueError, match=f"{place}, says .* from -3 to 2"):
+            ga.r_[f"0,3,{place}", entry]
+
+
 def test_names_of_numpys() -> None:
     assert isinstance(ga.ones(3), ga.ndarray)
     assert ga.ndarray[Any, ga.dtype[ga.float64]]

@@ -194,6 +194,29 @@ def test_refused(call: Any, error: type[Exception], words: str) -> None:
         call(ga.arange(5, chunks=2))
 
 
+def test_reductions_along_no_axis_and_of_one_element() -> None:
+    x = np.array([[1, 2], [4, 2]])
+    for name in ("bitwise_or", "add", "logical_and"):
+        made, expected = getattr(ga, name), getattr(np, name)
+        assert np.array_equal(made.reduce(x, axis=(), initial=8), expected.reduce(x, axis=(), initial=8)), name
+        for axis in (0, -1, None):  # NumPy's: a number has an axis, for them
+            assert np.array_equal(made.reduce(5, axis=axis), expected.reduce(5, axis=axis)), (name, axis)
+        with pytest.raises(ga.exceptions.AxisError):
+            made.reduce(5, axis=1)
+
+
+@pytest.mark.parametrize("name", ["add", "multiply", "bitwise_or", "logical_or"])
+def test_none_to_begin_with_is_nothing_for_nothing(name: str) -> None:
+    made, expected = getattr(ga, name), getattr(np, name)
+    for shape, axis in (((0,), 0), ((0, 2), 0), ((2, 0), -1), ((2, 0), None), ((0, 0), 0)):
+        for function, empty in ((made, ga.zeros(shape, int)), (expected, np.zeros(shape, int))):
+            with pytest.raises(ValueError, match=f"reduction operation {name} which has no identity"):
+                function.reduce(empty, axis=axis, initial=None)
+    for shape, axis in (((2, 0), 0), ((0, 2), 1), ((0, 2), ()), ((3,), 0)):
+        ours = made.reduce(ga.ones(shape, int), axis=axis, initial=None)
+        assert np.array_equal(ours, expected.reduce(np.ones(shape, int), axis=axis, initial=None)), (shape, axis)
+
+
 def test_attributes_are_numpys() -> None:
     for name in BINARY:
         for attribute in ("nin", "nout", "nargs", "identity", "ntypes"):
