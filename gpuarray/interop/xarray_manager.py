@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from xarray.core.indexing import ExplicitlyIndexed
 from xarray.namedarray.parallelcompat import ChunkManagerEntrypoint
 
 from gpuarray import config
@@ -20,6 +21,7 @@ from gpuarray.graph.grid import Region, as_slices, size_of
 from gpuarray.graph.leaves import Source
 from gpuarray.gufuncs import apply_gufunc
 from gpuarray.run import compute_nodes
+from gpuarray.searching import elementwise_with
 from gpuarray.several import persist
 from gpuarray.storage.store import store
 
@@ -43,6 +45,38 @@ class LazyReader:
 
     def disk_nbytes(self, region: Region) -> int:
         return self.read_nbytes(region)
+
+
+class Coordinate(NDArray, ExplicitlyIndexed):
+    """Positions along an axis, which xarray picks by a chunked array of any dimensions (`idxmax` and `idxmin` do).
+
+    It does that with its own adapters of dask's arrays alone; so this is an adapter itself, of what it is.
+    """
+
+    __slots__ = ()
+
+    def __getitem__(self, key: Any) -> Any:
+        key = getattr(key, "tuple", key)
+        if isinstance(key, tuple) and len(key) == 1 and isinstance(key[0], NDArray) and key[0].dtype.kind in "iu":
+            if not key[0].ndim:
+                raise NotImplementedError("xarray cannot pick by a single chunked number: .compute() the vector first")
+            return elementwise_with(_picked, (), key[0], self.dtype, "take", self.node)  # lazily, whole as it is
+        return self.get_duck_array()[key]
+
+    def get_duck_array(self) -> NDArray:
+        return NDArray(self.node)
+
+    @property
+    def vindex(self) -> NDArray:
+        return self
+
+    @property
+    def oindex(self) -> NDArray:
+        return self
+
+
+def _picked(xp: Any, positions: Any, values: Any) -> Any:
+    return values[positions]
 
 
 class Manager(ChunkManagerEntrypoint[Any]):
@@ -69,7 +103,8 @@ class Manager(ChunkManagerEntrypoint[Any]):
         if isinstance(data, NDArray):
             return data.rechunk(chunks)
         if isinstance(data, np.ndarray):
-            return asarray(data, chunks=chunks)
+            made = asarray(data, chunks=chunks)
+            return Coordinate(made.node) if made.ndim == 1 and len(made.chunks[0]) == 1 else made
         reader = LazyReader(data)
         if reader.dtype.hasobject:  # refused with our words
             return asarray(np.asarray(data))

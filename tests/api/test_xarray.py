@@ -45,6 +45,8 @@ OPERATIONS = {
     "interpolate": lambda d: d.interp(t=[1.5, 2.25]),
     "gufunc": lambda d: xr.apply_ufunc(np.hypot, d, 2.0, dask="parallelized", output_dtypes=[float]),
     "concat": lambda d: xr.concat([d.shift(t=2), d], "t"),
+    "idxmax": lambda d: d.idxmax("t"),
+    "idxmin": lambda d: d.idxmin("t", fill_value=-1),
     "fit": lambda d: d.fillna(0).polyfit("t", 1).polyfit_coefficients,
 }
 
@@ -57,6 +59,33 @@ def test_operations_stay_lazy(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert made.dims == expected.dims
     assert isinstance(made.compute().data, np.ndarray)
     np.testing.assert_allclose(made.values, expected.values, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["idxmax", "idxmin"])
+def test_places_of_extremes_compute_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, theirs = pair()
+    mine, theirs = (d.assign_coords(t=np.datetime64("2020-01-01", "ns") + np.arange(24)) for d in (mine, theirs))
+    with monkeypatch.context() as patch:
+        patch.setattr("gpuarray.run.make_plan", None)
+        made = [getattr(d, name)("t") for d in (mine, mine.isel(x=0))]
+    expected = [getattr(d, name)("t") for d in (theirs, theirs.isel(x=0))]
+    for m, e in zip(made, expected, strict=True):
+        assert isinstance(m.data, ga.NDArray)
+        np.testing.assert_array_equal(m.values, e.values)
+    with pytest.raises(NotImplementedError, match="compute"):
+        mine.isel(x=0, y=1).idxmax("t")
+
+
+def test_a_chunked_vector_is_indexed_as_others_are() -> None:
+    theirs = xr.DataArray(np.arange(9.0), dims="t", coords={"t": np.arange(9)})
+    mine = theirs.chunk({"t": 9}, chunked_array_type="gpuarray")
+    where = xr.DataArray([[1, 2], [8, 0]], dims=("a", "b"))
+    for index in ([2, 1], slice(None, None, -2), where, 3):
+        made = mine.isel(t=index)
+        assert isinstance(made.data, ga.NDArray)
+        np.testing.assert_array_equal(made.values, theirs.isel(t=index).values)
+    assert isinstance((mine + 1).data, ga.NDArray)
+    np.testing.assert_array_equal(mine.rolling(t=3).sum().values, theirs.rolling(t=3).sum().values)
 
 
 def test_chunks() -> None:
