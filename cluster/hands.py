@@ -93,6 +93,7 @@ class Hands:
     def meet(self) -> None:
         """Let those go who are gone, take on those who have joined, and ask after those that nothing is heard of."""
         joined, gone = self.look()
+        self._not_before = {worker: t for worker, t in self._not_before.items() if worker in joined}
         for worker in gone:
             self.bury(worker)
         for worker in joined:

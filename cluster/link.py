@@ -235,7 +235,8 @@ class Link:
         return LostWorker("")
 
     def cancel(self, futures: list[Any]) -> None:
-        """Give orders up."""
+        """Give orders up; None stands for one that Ctrl-C has struck before it was sent."""
+        futures = [future for future in futures if future is not None]
         if futures and self.client.status == "running":
             with contextlib.suppress(OSError, RuntimeError):
                 self.client.sync(self.client._cancel, futures, callback_timeout=self.timeout)

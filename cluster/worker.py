@@ -114,7 +114,7 @@ class Store:
             "fetched": self.fetched,
             "fetches": self.fetches,
             "sent": self.sent,
-            "chunks": sum(len(run.held) for run in self._runs.values()),
+            "chunks": sum(len(run.held) for run in tuple(self._runs.values())),
         }
 
     # Runs

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("distributed")
 
 from gpuarray.cluster.hands import SILENT, Hands, Sent
+from gpuarray.cluster.link import Link
 from gpuarray.cluster.orders import Limits, Order, Unfinished
 from gpuarray.cluster.worker import Store
 
@@ -161,6 +162,27 @@ def test_a_worker_that_does_not_answer_is_given_up(network, hands):
     assert "a" not in hands.known, "it is there, says the scheduler, and does not answer"
 
 
+def test_an_order_that_was_struck_before_it_was_sent_is_not_cancelled():
+    told = []
+    client = types.SimpleNamespace(status="running", _cancel=None, sync=lambda _, futures, **__: told.append(futures))
+    client.scheduler = types.SimpleNamespace(address="tcp://a")
+    link = Link(client, "store", 1)
+    link.cancel([None, "future"])
+    link.cancel([None])
+    assert told == [["future"]]
+
+
+def test_workers_that_were_never_ready_are_forgotten_when_they_are_gone(network, hands):
+    network.alive["c"] = 1
+    network.deaf.add("c")
+    for _ in range(2):
+        hands.meet()
+    assert set(hands._not_before) == {"c"}
+    del network.alive["c"]
+    hands.meet()
+    assert not hands._not_before
+
+
 # A worker's store
 
 
@@ -181,6 +203,18 @@ def store(monkeypatch, spill):
 
 def held(store):
     return store.memory.states()[0].held
+
+
+def test_statistics_while_another_thread_opens_a_run(store):
+    class Held(set):
+        def __len__(self):
+            store.open(f"run {len(store._runs)}", Portable(), False)
+            return super().__len__()
+
+    store.open("another", Portable(), False)
+    store._runs["run"].held = Held([(0, 0, 0)])
+    assert store.statistics()["chunks"] == 1
+    store._runs["run"].held = set()
 
 
 def test_a_chunk_for_which_there_is_no_room_now(store):
