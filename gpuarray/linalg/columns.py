@@ -122,17 +122,17 @@ class Cut:
         tile = cholesky_tile(n)
         while 20 * tile**2 > left and tile > 8:
             tile = max(8, tile // 2 // 8 * 8)
-        most = threads(left // (64 * tile**2))
+        most = threads(left // (24 * tile**2))
         width = rounded(min(0.4 * left / n, n / 8, WIDEST), tile)
         height = min(width, rounded(0.45 * left / (4 * (n + 2 * width)), tile))
         pair = width * (width + height)
-        fit = min(0.5 * left, 0.9 * left - 3 * pair - 4 * tile**2 * most)
+        fit = min(0.5 * left, 0.9 * left - 3 * pair - 2 * tile**2 * most)
         return cls(tile, width, height, max(1, int(fit / pair)), most)
 
     @property
     def scratch(self) -> int:
-        """Elements that the products of tiles, and conjugated tiles, take for a while."""
-        return 4 * self.tile**2 * self.threads
+        """Elements that products of tiles, and conjugated tiles, take for a while where they are not done in place."""
+        return 2 * self.tile**2 * self.threads
 
     def edges(self, start: int, n: int) -> list[int]:
         """Where tasks begin, from the beginning of a block column on."""
@@ -141,8 +141,8 @@ class Cut:
 
 
 def cholesky_tile(n: int) -> int:
-    """Columns of a tile: products of 512 are as fast as any."""
-    return min(512, max(128, n // 32 // 8 * 8), max(8, n // 16 // 8 * 8))
+    """Columns of a tile: products of 500 are as fast as any, and a few make a block column of a tenth of the matrix."""
+    return min(496, max(128, n // 20 // 8 * 8), max(8, n // 16 // 8 * 8))
 
 
 def cholesky_by_blocks(a: Node) -> Node:

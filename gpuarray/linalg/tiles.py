@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpuarray.cluster.jobs import share
+from gpuarray.kernels.backends import level3
 from gpuarray.kernels.backends.blas import single
 from gpuarray.linalg.blocks import adjoint
 
@@ -27,10 +28,13 @@ def spread(xp: Any, jobs: Sequence[Callable[[], None]], threads: int) -> None:
     share(jobs, threads if xp is np else 1)
 
 
-def subtract_product(xp: Any, x: Any, left: Any, right: Any, scratch: Any) -> None:
-    """``x -= left @ right``, in place."""
-    made = xp.matmul(left, right, out=scratch[: x.shape[0], : x.shape[1]])
-    xp.subtract(x, made, out=x)
+def add_product(xp: Any, x: Any, left: Any, right: Any, factor: float = 1.0, turned: str = "") -> None:
+    """``x += factor * left @ right``, in place, where `factor` is 1 or -1; `turned`: which operand is conjugated and
+    transposed first."""
+    if level3.add(x, left, right, factor, turned):
+        return
+    made = (adjoint(left) if turned == "left" else left) @ (adjoint(right) if turned == "right" else right)
+    (xp.add if factor > 0 else xp.subtract)(x, made, out=x)
 
 
 def in_tiles(arrays: Iterable[Any], tile: int) -> list[Any]:
@@ -46,12 +50,36 @@ def slices(n: int, tile: int) -> list[slice]:
 # columns on its diagonal, side by side below it.
 
 
+def strip_of(tile: int) -> int:
+    """Rows that are multiplied at once: half a tile, so that threads have as many in few tiles of rows."""
+    return max(4, tile // 2)
+
+
 def subtract_products(xp: Any, x: Any, pairs: Sequence[tuple[Any, Any]], tile: int) -> None:
-    """A tile less the products of pairs of tiles of rows, ``left @ right^H``, in place: a tile's columns at a time."""
-    scratch = xp.empty(x.shape, x.dtype)
+    """Rows less the products of pairs of tiles of rows, ``left @ right^H``, in place: a tile's columns at a time."""
     for left, right in pairs:
         for k in slices(left.shape[1], tile):
-            subtract_product(xp, x, left[:, k], adjoint(right[:, k]), scratch)
+            add_product(xp, x, left[:, k], right[:, k], -1.0, "right")
+
+
+def subtract_squares(xp: Any, x: Any, every: Sequence[Any], tile: int) -> None:
+    """A tile of the diagonal less what tiles of rows make of it; only what is not above the diagonal is right."""
+    for rows in every:
+        for k in slices(rows.shape[1], tile):
+            if not level3.subtract_square(x, rows[:, k]):
+                add_product(xp, x, rows[:, k], rows[:, k], -1.0, "right")
+
+
+def less(xp: Any, x: Any, rows: Sequence[Sequence[Any]], tile: int) -> list[Callable[[], None]]:
+    """Jobs that take from a block of the diagonal what tiles of the rows beside it make, for each of several blocks."""
+    at, jobs = slices(x.shape[0], tile), list[Callable[[], None]]()
+    for j, c in enumerate(at):
+        jobs.append(partial(subtract_squares, xp, x[c, c], [b[j] for b in rows], tile))
+        for i in range(j + 1, len(at)):
+            for r in slices(at[i].stop - at[i].start, strip_of(tile)):
+                pairs = [(b[i][r], b[j]) for b in rows]
+                jobs.append(partial(subtract_products, xp, x[at[i], c][r], pairs, tile))
+    return jobs
 
 
 @single
@@ -60,16 +88,7 @@ def corner_less(xp: Any, x: Any, *runs: Any, counts: tuple[int, ...], tile: int,
     block, in so many runs as `counts` says. Only the tiles on and below the diagonal are right."""
     made, given = xp.array(x, order="C"), iter(runs)
     beside = [in_tiles([next(given) for _ in range(count)], tile) for count in counts]
-    at = slices(x.shape[0], tile)
-    spread(
-        xp,
-        [
-            partial(subtract_products, xp, made[at[i], at[j]], [(b[i], b[j]) for b in beside], tile)
-            for j in range(len(at))
-            for i in range(j, len(at))
-        ],
-        threads,
-    )
+    spread(xp, less(xp, made, beside, tile), threads)
     return made
 
 
@@ -80,44 +99,41 @@ def corner_factor(xp: Any, x: Any, *runs: Any, counts: tuple[int, ...], tile: in
     made = xp.zeros((n + leaf, n), x.dtype)
     made[:n] = corner_less(xp, x, *runs, counts=counts, tile=tile, threads=threads)
     corner, inverses, spans = made[:n], made[n:], slices(n, tile)
-    for q, at in enumerate(spans):
+    for at in spans:
         corner[at, at] = xp.linalg.cholesky(corner[at, at])
         corner[at, at.stop :] = 0
         for lo in range(at.start, at.stop, leaf):
             hi = min(at.stop, lo + leaf)
             inverses[: hi - lo, lo:hi] = xp.linalg.inv(corner[lo:hi, lo:hi])
-        below = spans[q + 1 :]
-        spread(xp, [partial(solve_rows, xp, corner[r, at], corner[at, at], inverses[:, at]) for r in below], threads)
-        spread(
-            xp,
-            [
-                partial(subtract_products, xp, corner[r, c], [(corner[r, at], corner[c, at])], tile)
-                for j, c in enumerate(below)
-                for r in below[j:]
-            ],
-            threads,
-        )
+        below = corner[at.stop :, at]
+        jobs = [
+            partial(solve_rows, xp, rows, corner[at, at], inverses[:, at]) for rows in in_tiles([below], strip_of(tile))
+        ]
+        spread(xp, jobs, threads)
+        spread(xp, less(xp, corner[at.stop :, at.stop :], [in_tiles([below], tile)], tile), threads)
     return made
 
 
 def solve_rows(xp: Any, x: Any, triangle: Any, inverses: Any) -> None:
-    """Solve ``y triangle^H = x`` in place, for a lower triangle.
+    """Solve ``y triangle^H = x`` in place, for a lower triangle: a few columns by substitution, less what those before
+    them make, by products.
 
-    Each run of columns is a product with an inverse, made good by one step of refinement: the rest is as small as
-    that of a substitution.
+    Where the library's substitution is not at hand, it is a product with an inverse, made good by one step of
+    refinement: the rest is as small.
 
     Source: Du Croz and Higham, "Stability of methods for matrix inversion", IMA J. Numer. Anal. 12, 1992.
     """
     n, leaf = triangle.shape[0], inverses.shape[0]
     for lo in range(0, n, leaf):
         hi = min(n, lo + leaf)
-        part = x[:, lo:hi]
+        part, corner = x[:, lo:hi], triangle[lo:hi, lo:hi]
         if lo:
-            xp.subtract(part, x[:, :lo] @ adjoint(triangle[lo:hi, :lo]), out=part)
-        inverse = adjoint(inverses[: hi - lo, lo:hi])
-        y = part @ inverse
-        y += (part - y @ adjoint(triangle[lo:hi, lo:hi])) @ inverse
-        x[:, lo:hi] = y
+            add_product(xp, part, x[:, :lo], triangle[lo:hi, :lo], -1.0, "right")
+        if not level3.divide(part, corner):
+            inverse = adjoint(inverses[: hi - lo, lo:hi])
+            y = part @ inverse
+            y += (part - y @ adjoint(corner)) @ inverse
+            x[:, lo:hi] = y
 
 
 @single
@@ -127,11 +143,11 @@ def rows_less(xp: Any, x: Any, *pieces: Any, counts: tuple[int, ...], tile: int,
     made, given = xp.array(x, order="C"), iter(pieces)
     left, top = [], []
     for count in counts:
-        left.append(in_tiles([next(given)], tile))
+        left.append(in_tiles([next(given)], strip_of(tile)))
         top.append(in_tiles([next(given) for _ in range(count)], tile))
     jobs = [
         partial(subtract_products, xp, made[r, c], [(b[i], t[j]) for b, t in zip(left, top, strict=True)], tile)
-        for i, r in enumerate(slices(x.shape[0], tile))
+        for i, r in enumerate(slices(x.shape[0], strip_of(tile)))
         for j, c in enumerate(slices(x.shape[1], tile))
     ]
     spread(xp, jobs, threads)
@@ -142,7 +158,7 @@ def rows_less(xp: Any, x: Any, *pieces: Any, counts: tuple[int, ...], tile: int,
 def rows_factor(xp: Any, x: Any, corner: Any, *pieces: Any, counts: tuple[int, ...], tile: int, threads: int) -> Any:
     """The rows of a Cholesky factor below the block of the diagonal that is given factored."""
     made = rows_less(xp, x, *pieces, counts=counts, tile=tile, threads=threads)
-    spread(xp, [partial(solve_tiles, xp, rows, corner, tile) for rows in in_tiles([made], tile)], threads)
+    spread(xp, [partial(solve_tiles, xp, rows, corner, tile) for rows in in_tiles([made], strip_of(tile))], threads)
     return made
 
 
@@ -183,7 +199,9 @@ def panel_factor(xp: Any, x: Any, tile: int, threads: int) -> Any:
         v[...] = h.swapaxes(-1, -2)
         del h
         one = unit_lower(xp, v)
-        gram = xp.triu(adjoint(one) @ one + inner(v[w:], v[w:]), 1)
+        gram = adjoint(one) @ one
+        add_inner(xp, gram, v[w:], v[w:])
+        gram = xp.triu(gram, 1)
         t = xp.linalg.solve(xp.eye(w, dtype=x.dtype) + tau[:, None] * gram, xp.diag(tau))
         packed[m : m + w, at] = t
         later = made[at.start :, at.stop :]
@@ -203,26 +221,21 @@ def unit_lower(xp: Any, v: Any) -> Any:
     return xp.tril(v[:n], -1) + xp.eye(n, dtype=v.dtype)
 
 
-def inner(v: Any, x: Any) -> Any:
-    """``v^H x`` of long panels; complex ones piece by piece, because they are conjugated."""
-    if x.dtype.kind != "c":
-        return adjoint(v) @ x
-    made = adjoint(v[:ROWS]) @ x[:ROWS]
-    for lo in range(ROWS, x.shape[0], ROWS):
-        made += adjoint(v[lo : lo + ROWS]) @ x[lo : lo + ROWS]
-    return made
+def add_inner(xp: Any, w: Any, v: Any, x: Any) -> None:
+    """``w += v^H x`` of long panels, piece by piece."""
+    for lo in range(0, x.shape[0], ROWS):
+        add_product(xp, w, v[lo : lo + ROWS], x[lo : lo + ROWS], turned="left")
 
 
 def reflect_tile(xp: Any, x: Any, v: Any, one: Any, t: Any) -> None:
     """``x - v t v^H x`` in place; `one`: the first rows of v."""
     n = one.shape[0]
     w = adjoint(one) @ x[:n]
-    w += inner(v[n:], x[n:])
+    add_inner(xp, w, v[n:], x[n:])
     w = t @ w
-    x[:n] -= one @ w
-    scratch = xp.empty((min(ROWS, x.shape[0]), x.shape[1]), x.dtype)
+    add_product(xp, x[:n], one, w, -1.0)
     for lo in range(n, x.shape[0], ROWS):
-        subtract_product(xp, x[lo : lo + ROWS], v[lo : lo + ROWS], w, scratch)
+        add_product(xp, x[lo : lo + ROWS], v[lo : lo + ROWS], w, -1.0)
 
 
 @single

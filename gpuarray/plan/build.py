@@ -25,6 +25,7 @@ from gpuarray.plan import sorts
 from gpuarray.plan.block import Block, Needs, Value, expand, needs
 from gpuarray.plan.counting import Merged, count_boxes
 from gpuarray.plan.elsewhere import Elsewhere
+from gpuarray.plan.order import in_order
 from gpuarray.plan.portable import PortablePlan
 from gpuarray.plan.sweeps import CAUTION, split
 from gpuarray.plan.tiling import SLIGHT, Budget, result_chunks, result_region, tile
@@ -146,23 +147,7 @@ class RunPlan:
 
         A result is so used soon after it is made, and what nobody reads of an earlier stage is not computed.
         """
-        by_number = {s.number: s for s in self.program}
-        done = {s.number: bytearray(s.tasks) for s in self.program}
-        for stage in self._asked():
-            for number in range(stage.tasks):
-                stack: list[tuple[Stage, int, Task | None]] = [(stage, number, None)]
-                while stack:
-                    at, k, task = stack.pop()
-                    if done[at.number][k]:
-                        continue
-                    task = task or at.task(k)
-                    missing = [i for i in task.inputs if i[0] in done and not done[i[0]][i[2]]]
-                    if missing:
-                        stack.append((at, k, task))
-                        stack.extend((by_number[s], n, None) for s, _, n in reversed(missing))
-                        continue
-                    done[at.number][k] = 1
-                    yield task
+        return in_order(self.program, self._asked())
 
     def _asked(self) -> list[Stage]:
         """The stages that are computed whole: first those that the plan wants to be, in order, then those with results

@@ -239,6 +239,8 @@ class NpySink(StorageSink):
             raise self._failed(error) from error
 
     def write(self, region: Region, array: np.ndarray[Any, Any]) -> None:
+        if is_blank(array):
+            return  # as the new file is
         try:
             fd = os.open(self.temporary, os.O_RDWR)
             try:
@@ -271,6 +273,14 @@ class NpySink(StorageSink):
             "make room or choose another folder.",
             error.errno,
         )
+
+
+def is_blank(array: np.ndarray[Any, Any]) -> bool:
+    """Whether all bits are zero; of others, most have some at the ends."""
+    if array.itemsize not in (1, 2, 4, 8) or array.dtype.hasobject or not array.size:
+        return False
+    bits = array.view(f"u{array.itemsize}")
+    return not (bits[(0,) * bits.ndim] or bits[(-1,) * bits.ndim] or bits.any())
 
 
 def _header(shape: Shape, dtype: np.dtype[Any]) -> bytes:

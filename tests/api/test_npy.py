@@ -58,6 +58,15 @@ class TestRoundTrip:
         equal(stored.compute(), array)
         assert os.listdir(tmp_path) == ["x.npy"]
 
+    @pytest.mark.parametrize("dtype", ["?", "u1", "f2", "<f4", ">f8", "c16", "M8[s]"])
+    def test_zeros_are_not_written_and_those_below_zero_are(self, tmp_path: Path, dtype: str) -> None:
+        array = np.zeros((6, 8), dtype)
+        array[2:4, 5] = np.array(-0.0).astype(dtype) if np.dtype(dtype).kind in "fc" else np.array(1).astype(dtype)
+        array[3, 1] = np.array(1).astype(dtype)
+        ga.asarray(array, chunks=(2, 4)).to_npy(tmp_path / "x.npy")
+        native = array.astype(array.dtype.newbyteorder("="))
+        assert np.load(tmp_path / "x.npy").tobytes() == native.tobytes()
+
     def test_nan_infinity_and_signs_keep_their_bits(self, tmp_path: Path) -> None:
         array = np.array([np.nan, -np.nan, np.inf, -np.inf, -0.0, 5e-324])
         stored = ga.asarray(array).to_npy(tmp_path / "x.npy")
