@@ -132,8 +132,9 @@ class Fed:
         item: Item,
     ) -> None:
         self._store, self._run, self._task, self.names = store, run, task, names
-        self._elsewhere = {key: where for key, where in elsewhere.items() if key not in task.picked}
-        self._afar = {key: where for key, where in elsewhere.items() if key in task.picked}
+        picked = frozenset(task.picked)
+        self._elsewhere = {key: where for key, where in elsewhere.items() if key not in picked}
+        self._afar = {key: where for key, where in elsewhere.items() if key in picked}
         self._item = item
         self.ticket: Ticket | None = None
 

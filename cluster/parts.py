@@ -101,11 +101,9 @@ def read_into(
     there at once."""
     found = [(range(shape[axis])[index[axis]], shape[axis]) for axis in axes]
     first = len(found)
-    inner = 1
     while first and len(found[first - 1][0]) == found[first - 1][1]:
         first -= 1
-        inner *= found[first][1]
-    together = all(len(r) == 1 for r, _ in found[: first - 1]) and (not first or found[first - 1][0].step == 1)
+    together = all(len(r) == 1 for r, _ in found[: max(0, first - 1)]) and all(r.step == 1 for r, _ in found)
     several = [axis for axis, (r, _) in zip(axes, found, strict=True) if len(r) > 1]
     if not out.size or not together or several != sorted(several):
         out[...] = read_part(stream, start, shape, dtype, axes, crcs, index).reshape(-1)

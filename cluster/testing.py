@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpuarray.cluster.task import Chunk, Key, Part, Result, StageInfo, StaysHere, Task, Write
+from gpuarray.cluster.task import Chunk, Key, Part, Result, StageInfo, StaysHere, Task, Wanted, Write
 from gpuarray.kernels.errors import TaskError
 
 
@@ -36,6 +36,47 @@ class FunctionWork:
             self.storer(backend, result)
         for write in result.writes:
             write.sink.write(write.region, backend.to_host(write.array))
+
+
+@dataclass(frozen=True, slots=True)
+class PickSums:
+    """Reads of each of `chunks` the numbers from the place that the first input names on, `count` of them, and makes
+    one chunk of their sums."""
+
+    key: Key
+    places: Key
+    chunks: tuple[Key, ...]
+    count: int
+
+    def load(self) -> Any:
+        return []
+
+    def pick(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> tuple[Wanted, ...]:
+        (places,) = map(backend.to_host, chunks[self.places])
+        parts = tuple((key, ((int(at), int(at) + self.count),)) for key, at in zip(self.chunks, places, strict=True))
+        return (Wanted(parts, (np.dtype(np.float64),)),)
+
+    def run(self, backend: Any, loaded: Any, chunks: Mapping[Key, Chunk]) -> Result:
+        ((flat,),) = loaded.arrays
+        sums = backend.to_host(flat).reshape(len(self.chunks), self.count).sum(axis=1)
+        return Result({(self.key[0], 0, self.key[1]): (backend.from_host(sums),)})
+
+    def store(self, backend: Any, result: Result) -> None:
+        pass
+
+
+def pick_plan(places: list[int], count: int, declared: int) -> ListPlan:
+    """A plan whose last task reads `count` numbers of chunks of 100, from places that another task has made on, and
+    declares so many bytes."""
+    n = len(places)
+    keys = tuple((0, 0, k) for k in range(n))
+    tasks = [task((0, k), outputs={(0, 0, k): 800}, function=Mix((0, k), (), 100)) for k in range(n)]
+    named = np.array(places, np.float64)
+    made = lambda backend, *_: Result({(1, 0, 0): (backend.from_host(named),)})  # noqa: E731
+    tasks.append(task((1, 0), outputs={(1, 0, 0): 8 * n}, function=made))
+    work = PickSums((2, 0), (1, 0, 0), keys, count)
+    last = Task((2, 0), ((1, 0, 0), *keys), (((2, 0, 0), 8 * n),), declared, declared + 16 * n, work, keys, declared)
+    return ListPlan([*tasks, last], [(2, 0, 0)])
 
 
 @dataclass(frozen=True)
@@ -260,6 +301,16 @@ class ExecutorTests:
     def test_a_kept_chunk_that_no_task_makes_is_named(self) -> None:
         with pytest.raises(TaskError, match=r"internal error: .*\(3, 0, 0\)"):
             self.make().run(ListPlan([task((0, 0))], [(3, 0, 0)]))
+
+    def test_parts_that_are_picked_when_a_task_runs(self) -> None:
+        places = [0, 90, 17, 50]
+        kept = self.make().run(pick_plan(places, 10, 320))
+        expected = [(np.arange(at, at + 10) + k).sum() for k, at in enumerate(places)]
+        np.testing.assert_array_equal(kept[2, 0, 0][0], expected)
+
+    def test_parts_of_more_bytes_than_declared_are_named(self) -> None:
+        with pytest.raises(TaskError, match=r"declared parts of .*319 B.* and picked .*320 B"):
+            self.make().run(pick_plan([0, 90, 17, 50], 10, 319))
 
     def test_results_do_not_depend_on_the_order_of_threads(self) -> None:
         rng = random.Random(1)

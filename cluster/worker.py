@@ -22,7 +22,7 @@ from gpuarray.cluster.memory import MemoryManager
 from gpuarray.cluster.orders import HOST_FRACTION, Item, Limits, Order, Unfinished
 from gpuarray.cluster.running import Cancelled, Running
 from gpuarray.cluster.shipping import loads
-from gpuarray.cluster.task import Chunk, Key, Part, Portable
+from gpuarray.cluster.task import CHOSEN, Chunk, Key, Part, Portable
 from gpuarray.cluster.window import Node
 from gpuarray.kernels.devices import backend_for, budget
 from gpuarray.kernels.errors import ClusterError
@@ -244,8 +244,7 @@ class Store:
             task,
             inputs=tuple(names.values()),
             outputs=tuple(((run.number, *key), nbytes) for key, nbytes in task.outputs),
-            load_nbytes=task.load_nbytes
-            + sum(part.nbytes for key, (*_, part) in elsewhere.items() if key not in task.picked),
+            load_nbytes=task.load_nbytes + sum(part.nbytes for *_, part in elsewhere.values() if part.box != CHOSEN),
             work=work,
             picked=tuple(names[key] for key in task.picked if key in names),
         )

@@ -267,6 +267,18 @@ def test_a_worker_is_killed_during_a_run(cluster):
     assert got.tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("tasks", [0, 2, 7])
+def test_a_sort_picks_parts_of_what_other_workers_hold(cluster, tasks):
+    """Also when one of them is killed, while runs are sorted or while they are merged."""
+    a = np.random.default_rng(3).standard_normal(3_000_000)
+    y = ga.sort(ga.asarray(a, chunks=250_000))
+    done, killer = [], KillAfter(cluster, tasks)
+    with cluster.executor.events.heard_by([killer, lambda event: done.append(isinstance(event, TaskDone))]):
+        np.testing.assert_array_equal(y.compute(), np.sort(a))
+    assert sum(done) >= 8
+    assert bool(killer.killed) == bool(tasks)
+
+
 def test_what_a_killed_worker_had_is_made_again(cluster):
     x = ga.asarray(DATA, chunks=(100, 300))
     y = (x - x.mean(axis=0)).persist()

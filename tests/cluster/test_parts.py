@@ -41,7 +41,39 @@ def test_any_part_of_any_array(disk: DiskTier) -> None:
             np.testing.assert_array_equal(found, array[tuple(index)])
             assert found.dtype == array.dtype
             assert found.base is None
+        parts_of = [array[tuple(index)] for array in chunk]
+        out = tuple(np.empty(part.size, part.dtype) for part in parts_of)
+        disk.fill((trial, 0, 0), file, tuple(index), out)
+        for found, part in zip(out, parts_of, strict=True):
+            np.testing.assert_array_equal(found, part.ravel())
         disk.drop(file)
+
+
+def test_a_row_of_a_transposed_chunk_is_read_straight_to_where_it_goes(
+    disk: DiskTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = np.arange(5 * 1000.0).reshape(5, 1000)
+    file = disk.put((1, 0, 0), (array.T,))
+    monkeypatch.setattr(parts, "read_part", None)
+    for lo, hi in ((0, 1000), (0, 1), (999, 1000), (31, 64), (32, 64), (33, 97), (500, 500 + 256)):
+        out = (np.empty(hi - lo),)
+        disk.fill((1, 0, 0), file, (slice(lo, hi), slice(3, 4)), out)
+        np.testing.assert_array_equal(out[0], array[3, lo:hi])
+
+
+def test_damage_is_found_in_the_blocks_that_are_read(disk: DiskTier) -> None:
+    array = np.arange(1000.0)
+    file = disk.put((1, 0, 0), (array,))
+    with open(file.path, "r+b") as stream:
+        stream.seek(file.offset + 64 + 2000)  # in the block from 1792 to 2048
+        stream.write(b"\xff")
+    for lo, hi in ((0, 224), (256, 1000)):
+        out = (np.empty(hi - lo),)
+        disk.fill((1, 0, 0), file, (slice(lo, hi),), out)
+        np.testing.assert_array_equal(out[0], array[lo:hi])
+    for lo, hi in ((0, 225), (224, 256), (255, 300), (240, 241)):
+        with pytest.raises(SpillError, match="damaged"):
+            disk.fill((1, 0, 0), file, (slice(lo, hi),), (np.empty(hi - lo),))
 
 
 def test_only_what_holds_it_is_read(disk: DiskTier, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import gpuarray as ga
-from gpuarray.graph.sorting import Merged
+from gpuarray.graph.grid import Lengths
+from gpuarray.graph.sorting import Merged, Runs, Shelved, order_of_samples
+from gpuarray.kernels import backends
 from gpuarray.kernels.backends.fake import Fake
 from gpuarray.plan.build import build
 from gpuarray.sinks import ArraySink
@@ -146,3 +148,110 @@ def test_a_file_is_sorted_within_the_limit(tmp_path: Any) -> None:
         assert 0 < current().executor.memory.states()[0].peak <= limit
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), np.sort(a))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.npy", "y.npy"]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_zeros_keep_their_signs_however_rows_are_cut(dtype: str) -> None:
+    """NumPy's vectorised sort does not keep them."""
+    rng = np.random.default_rng(8)
+    a = rng.choice([0.0, -0.0, np.nan, -np.nan, np.inf, -np.inf, 1.0, *rng.standard_normal(4)], (2, 20_000)).astype(
+        dtype
+    )
+    whole, plan = sorted_in(ga.sort(ga.asarray(a)), 2**24)
+    assert not is_external(plan)
+    np.testing.assert_array_equal(whole, np.sort(a))
+    zeros = whole == 0
+    np.testing.assert_array_equal(np.signbit(whole[zeros]).sum(), np.signbit(a[a == 0]).sum())
+    for row in range(2):
+        assert not (np.diff(np.signbit(whole[row][zeros[row]]).astype(int)) > 0).any()
+    for limit, chunks in ((64 * KIB, 20_000), (80 * KIB, 777), (128 * KIB, (1, 5_000))):
+        got, plan = sorted_in(ga.sort(ga.asarray(a, chunks=chunks)), limit * a.itemsize // 2)
+        assert is_external(plan)
+        assert got.tobytes() == whole.tobytes()
+    short = a.reshape(-1, 40)  # rows whose zeros are found all at once
+    got, _ = sorted_in(ga.sort(ga.asarray(short)), 2**24)
+    np.testing.assert_array_equal(np.signbit(got[got == 0]).sum(), np.signbit(a[a == 0]).sum())
+    np.testing.assert_array_equal(got, np.sort(short))
+
+
+@pytest.mark.parametrize("dtype", ["f8", "F", "f2"])
+def test_a_stable_sort_keeps_the_order_of_equal_elements(dtype: str) -> None:
+    a = np.random.default_rng(9).choice([0.0, -0.0, 1.0, np.nan, np.inf], 20_000).astype(dtype)
+    expected = np.sort(a, kind="stable")
+    got, plan = sorted_in(ga.sort(ga.asarray(a, chunks=777), kind="stable"), 32 * a.itemsize * KIB)
+    assert is_external(plan)
+    assert got.tobytes() == expected.tobytes()
+    if dtype != "f8":  # whose quick sort puts zeros in order
+        for limit in (32 * a.itemsize * KIB, 2**24):
+            got, _ = sorted_in(ga.sort(ga.asarray(a, chunks=777)), limit)
+            assert got.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["random", "equal", "saw", "backwards"])
+@pytest.mark.parametrize(("n", "length", "step"), [(1000, 100, 7), (1003, 100, 10), (1000, 999, 999), (17, 2, 1)])
+def test_windows_hold_what_a_region_needs_and_no_more_than_was_counted(
+    kind: str, n: int, length: int, step: int
+) -> None:
+    a, lengths = numbers(kind, n), Lengths.regular(n, length)
+    runs = Runs(0, False, None, (lengths,), ga.asarray(a).node)
+    parts = [np.sort(a[r.start : r.stop]) for r in map(lengths.span, range(len(lengths)))]
+    samples = np.concatenate([p[step - 1 :: step] for p in parts])
+    order = order_of_samples(np, samples, 0, length // step, None)
+    made = Merged(0, "values", None, step, (Lengths.regular(n, 50),), ga.asarray(order).node, Shelved(runs))
+    expected = np.sort(a)
+    for r in (range(n), range(1), range(n - 1, n), range(n // 3, n // 2), range(n // 2, n, 3), range(5, 6)):
+        windows = made.pick((r,), order)
+        assert sum(map(len, (w[0] for w in windows))) <= made.picked((r,))
+        flat = np.concatenate([np.concatenate(parts)[w[0].start : w[0].stop] for w in windows])
+        got = made.evaluate(backends.get("numpy"), (r,), order, (flat,))
+        np.testing.assert_array_equal(got, expected[r.start : r.stop : r.step])
+
+
+def test_columns_are_sorted_and_written_in_whole_chunks_of_a_file(tmp_path: Any) -> None:
+    pytest.importorskip("zarr")
+    a = np.random.default_rng(10).random((300_000, 3))
+    np.save(tmp_path / "x.npy", a)
+    with ga.config.set(host_memory="12 MiB", device="cpu", threads=2, spill_directory=str(tmp_path)):
+        ga.sort(ga.from_npy(tmp_path / "x.npy", chunks=(20_000, 3)), axis=0).to_zarr(
+            tmp_path / "y.zarr", chunks=(7_000, 2)
+        )
+        got = ga.from_zarr(tmp_path / "y.zarr")
+        assert bool((got[1:] >= got[:-1]).all())
+        np.testing.assert_array_equal(got[::997].compute(), np.sort(a, axis=0)[::997])
+
+
+def test_what_a_sort_spills_is_checked_when_parts_of_it_are_read(tmp_path: Any) -> None:
+    from gpuarray.cluster.events import Moved
+    from gpuarray.executors import current
+
+    a = np.random.default_rng(11).random(400_000)
+    np.save(tmp_path / "x.npy", a)
+    damaged = []
+
+    def damage(event: Any) -> None:
+        if isinstance(event, Moved) and event.dst == "disk" and event.nbytes > 2**16:  # a run, and not its samples
+            file = current().executor.memory._ledger.runs[event.run].held[event.key].file
+            with open(file.path, "r+b") as stream:
+                stream.seek(file.offset + 64)
+                stream.write(bytes(event.nbytes))
+            damaged.append(event.key)
+
+    with ga.config.set(host_memory="1 MiB", device="cpu", threads=1, spill_directory=str(tmp_path)):
+        y = ga.sort(ga.from_npy(tmp_path / "x.npy", chunks=20_000))
+        heard = current().executor.events.heard_by([damage])
+        with heard, pytest.raises(ga.errors.SpillError, match="is damaged"):
+            y.to_npy(tmp_path / "y.npy")
+    assert damaged
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith("gpuarray-spill")] == []
+
+
+@pytest.mark.parametrize("name", ["sort", "argsort"])
+def test_a_sort_on_a_device_and_by_other_peoples_threads(name: str, tmp_path: Any) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    a = np.random.default_rng(12).integers(0, 1000, 60_000)
+    x, expected = ga.asarray(a, chunks=5_000), getattr(np, name)(a, kind="stable")
+    with ga.config.set(device="fake", device_memory="512 KiB", host_memory="16 MiB", threads=2):
+        np.testing.assert_array_equal(getattr(ga, name)(x).compute(), expected)
+    with ThreadPoolExecutor(2) as pool, ga.config.set(executor=pool, host_memory="1.5 MiB", device="cpu"):
+        np.testing.assert_array_equal(getattr(ga, name)(x).compute(), expected)
