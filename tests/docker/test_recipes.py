@@ -13,11 +13,14 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 import gpuarray as ga
 
@@ -81,10 +84,17 @@ def until(what: str, done: object, *logs: Path) -> None:
 
 def recipe(name: str, *words: str, folder: Path, **environment: str) -> str:
     """What a recipe prints; it computes what this process does."""
-    command = [sys.executable, str(RECIPES / name), "--memory", "64 MiB", "--size", str(SIZE), *words]
+    words = ("--memory", "64 MiB", "--size", str(SIZE), *words)
+    printed = run(str(RECIPES / name), *words, folder=folder, PYTHONPATH=str(ROOT), **environment)
+    assert "at tls://127.0.0.1:" in printed
+    return printed
+
+
+def run(*words: str, folder: Path, **environment: str) -> str:
+    """What a program prints that standardizes as the recipes do."""
     done = subprocess.run(
-        command,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        [sys.executable, *words],
+        env={**os.environ, **environment},
         cwd=folder,
         capture_output=True,
         text=True,
@@ -94,7 +104,6 @@ def recipe(name: str, *words: str, folder: Path, **environment: str) -> str:
     assert done.returncode == 0, done.stderr[-4000:]
     x = ga.random.default_rng(0).random((SIZE, SIZE))
     assert f"{float(abs((x - x.mean()) / x.std()).max()):.6f}; " in done.stdout
-    assert "at tls://127.0.0.1:" in done.stdout
     assert (folder / "report.html").exists()
     return done.stdout
 
@@ -239,3 +248,72 @@ def test_slurm(tmp_path: Path) -> None:
             env=environment, check=True, capture_output=True, timeout=SECONDS,
         )  # fmt: skip
         assert (tmp_path / "seen").read_text() == "sees 0\n"
+
+
+# Kubernetes, without one: what its operator makes of our resources is held against Kubernetes' own schemas, and the
+# commands of the pods are run, on the loopback address.
+
+
+def pods() -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """What the operator makes of kubernetes.yaml: the scheduler's deployment, a worker's, and everything else."""
+    cluster, policy = yaml.safe_load_all((RECIPES / "kubernetes.yaml").read_text())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from dask_kubernetes.operator.controller import controller as operator
+    spec, name, none = cluster["spec"], cluster["metadata"]["name"], ({}, {})
+    scheduler = operator.build_scheduler_deployment_spec(name, spec["scheduler"]["spec"], *none)
+    worker = operator.build_worker_deployment_spec(
+        f"{name}-default", "gpuarray", name, "0123456789", spec["worker"]["spec"], *none
+    )
+    service = operator.build_scheduler_service_spec(name, spec["scheduler"]["service"], *none)
+    return scheduler, worker, [service, policy]
+
+
+def test_kubernetes_takes_what_the_operator_makes() -> None:
+    needed("dask_kubernetes", "kubernetes_validate")
+    import kubernetes_validate
+
+    scheduler, worker, others = pods()
+    version = kubernetes_validate.latest_version()
+    for made in (scheduler, worker, *others):
+        kubernetes_validate.validate(made, version, strict=True)
+    worker["spec"]["template"]["spec"]["containers"][0]["volumeMount"] = []
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(worker, version, strict=True)
+    labels = scheduler["spec"]["template"]["metadata"]["labels"]
+    assert others[0]["spec"]["selector"].items() <= labels.items()
+    for part in (scheduler, worker):
+        there = part["spec"]["template"]["metadata"]["labels"]
+        assert others[1]["spec"]["podSelector"]["matchLabels"].items() <= there.items()
+
+
+def test_the_commands_of_the_pods(tmp_path: Path) -> None:
+    needed("dask_kubernetes")
+    deployments = pods()[:2]
+    port, dashboard = free_ports(2)
+    address = f"tcp://127.0.0.1:{port}"
+    elsewhere = {
+        "0.0.0.0": "127.0.0.1",
+        "0.0.0.0:8787": f"127.0.0.1:{dashboard}",
+        "8786": str(port),
+        ":8788": "127.0.0.1:0",
+    }
+    logs = [tmp_path / "scheduler.log", tmp_path / "worker.log"]
+    with contextlib.ExitStack() as stack:
+        for made, log in zip(deployments, logs, strict=True):
+            (container,) = made["spec"]["template"]["spec"]["containers"]
+            given = {variable["name"]: variable["value"] for variable in container.get("env", ())}
+            words = [elsewhere.get(word, word) for word in container["args"]]
+            for name, value in given.items():
+                words = [word.replace(f"$({name})", value) for word in words]
+            assert words[0] == "dask"
+            if "DASK_SCHEDULER_ADDRESS" in given:
+                assert given["DASK_SCHEDULER_ADDRESS"].endswith(":8786")
+                given["DASK_SCHEDULER_ADDRESS"] = address
+                words += ["--host", "127.0.0.1"]
+            command = [sys.executable, "-m", *words]
+            stack.enter_context(serving(*command, log=log, PYTHONPATH=str(ROOT), **given))
+        until("the worker is there", lambda: "Registered to" in logs[1].read_text(), *logs)
+        program = f"from common import standardize; standardize({address!r}, size={SIZE}, host_memory='64 MiB')"
+        printed = run("-c", program, folder=tmp_path, PYTHONPATH=os.pathsep.join([str(ROOT), str(RECIPES)]))
+        assert "<Cluster: 1 workers of" in printed
