@@ -257,7 +257,7 @@ class Panels:
 
 def qr_tile(k: int) -> int:
     """Columns of a tile: the wider, the faster are products, and the more is left to the library's own QR."""
-    return min(256, max(160, k // 64 // 8 * 8), max(8, k // 16 // 8 * 8))
+    return min(256, max(160, k // 48 // 8 * 8), max(8, k // 16 // 8 * 8))
 
 
 def qr_by_panels(a: Node) -> tuple[list[Node], Node, Panels]:
@@ -280,7 +280,7 @@ def qr_by_panels(a: Node) -> tuple[list[Node], Node, Panels]:
             x = sliced(x, 0, range(ready, x.shape[0]))
         if j < count:
             rows = x.shape[0]
-            temporary, cost = int(2.4 * rows * cut.tile) + scratch_of(x, rows, cut), 2.0 * w
+            temporary, cost = int(2.4 * rows * cut.tile) + scratch_of(rows, cut), 2.0 * w
             keywords = {"tile": cut.tile, "threads": cut.threads}
             factor = task("qr", tiles.panel_factor, one(rows + cut.tile, w), [(x, WHOLE)], temporary, cost, **keywords)
             factors.append(factor)
@@ -296,7 +296,7 @@ def held_together(factors: Sequence[Node], x: Node, cut: Panels) -> list[list[No
     rows, left = x.shape[0], 0
     for factor in factors:
         if not groups or left < elements(factor):
-            left = cut.left - 2 * rows * x.shape[1] - scratch_of(x, rows, cut)
+            left = cut.left - 2 * rows * x.shape[1] - scratch_of(rows, cut)
             groups.append([])
         groups[-1].append(factor)
         left -= elements(factor)
@@ -304,16 +304,15 @@ def held_together(factors: Sequence[Node], x: Node, cut: Panels) -> list[list[No
     return groups
 
 
-def scratch_of(x: Node, rows: int, cut: Panels) -> int:
-    """Elements that the reflection of a tile takes: of products, and of a conjugated panel."""
-    most = min(tiles.ROWS, rows) * (1.0 if x.dtype.kind == "c" else 0.5)
-    return int(cut.tile * (most + 4 * cut.tile) * cut.threads)
+def scratch_of(rows: int, cut: Panels) -> int:
+    """Elements that the reflection of a tile takes: for products, where they are not done in place."""
+    return cut.tile * (min(tiles.ROWS, rows) + 4 * cut.tile) * cut.threads
 
 
 def reflection(factors: Sequence[Node], x: Node, rows: int, cut: Panels, inverse: bool) -> Node:
     """A panel reflected by the factors of others."""
     w = x.shape[1]
-    temporary = scratch_of(x, rows, cut)
+    temporary = scratch_of(rows, cut)
     inputs = [(node, WHOLE) for node in (*factors, x)]
     cost = 4.0 * sum(f.shape[1] for f in factors)
     keywords = {"rows": rows, "tile": cut.tile, "inverse": inverse, "threads": cut.threads}
@@ -334,7 +333,7 @@ def orthonormal(factors: Sequence[Node], m: int, columns: int, cut: Panels) -> N
         at = last + 1
         while at:
             lo = at - 1
-            left = cut.left - elements(x) - elements(factors[lo]) - (m - starts[lo]) * len(span) - scratch_of(x, m, cut)
+            left = cut.left - elements(x) - elements(factors[lo]) - (m - starts[lo]) * len(span) - scratch_of(m, cut)
             while lo and left >= elements(factors[lo - 1]) + (starts[lo] - starts[lo - 1]) * len(span):
                 lo -= 1
                 left -= elements(factors[lo]) + (starts[lo + 1] - starts[lo]) * len(span)

@@ -205,14 +205,9 @@ def panel_factor(xp: Any, x: Any, tile: int, threads: int) -> Any:
         t = xp.linalg.solve(xp.eye(w, dtype=x.dtype) + tau[:, None] * gram, xp.diag(tau))
         packed[m : m + w, at] = t
         later = made[at.start :, at.stop :]
-        across = slices(later.shape[1], across_of(tile))
+        across = slices(later.shape[1], tile)
         spread(xp, [partial(reflect_tile, xp, later[:, c], v, one, adjoint(t)) for c in across], threads)
     return packed
-
-
-def across_of(tile: int) -> int:
-    """Columns that are reflected at once: half a tile, so that threads have as many in a panel of any width."""
-    return max(4, tile // 2)
 
 
 def unit_lower(xp: Any, v: Any) -> Any:
@@ -245,7 +240,7 @@ def reflected(xp: Any, *inputs: Any, rows: int, tile: int, inverse: bool, thread
     *factors, x = inputs
     made = xp.zeros((rows, x.shape[1]), x.dtype)
     made[rows - x.shape[0] :] = x
-    across = slices(x.shape[1], across_of(tile))
+    across = slices(x.shape[1], tile)
     spread(xp, [partial(reflect_by, xp, made[:, c], factors, tile, inverse) for c in across], threads)
     return made
 
