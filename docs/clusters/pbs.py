@@ -37,8 +37,9 @@ def arguments(
         "scheduler_options": {"dashboard_address": "127.0.0.1:8787"},
     }
     if gpus:
+        # ngpus is a resource that sites define; that a job sees its own GPU alone is the work of PBS's cgroups hook
         made["resource_spec"] = "select=1:ncpus=8:mem=64gb:ngpus=1"
-        # dask-cuda's worker: PBS shows it one GPU, and it places itself on the cores next to that
+        # dask-cuda's worker places itself on the cores next to its GPU
         made["worker_command"] = "dask_cuda.cli worker"
         made["worker_extra_args"] = [*QUIET, "--memory-limit", "0", "--device-memory-limit", "0", "--nthreads", "1"]
     return made
