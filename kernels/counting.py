@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.kernels import cache, ordering
+from gpuarray.kernels import ordering
 from gpuarray.kernels.worth import Worth
 
 BLOCK = 1 << 16
@@ -105,6 +105,8 @@ def _occur(xp: Any, digits: Any, number: int) -> Any:
 
 
 def _call(source: str, rows: Any, table: Any, counts: Any, *numbers: int) -> None:
+    from gpuarray.kernels import cache
+
     words = np.array([rows.size, *(a.ctypes.data for a in (rows, table, counts)), *numbers], np.int64)
     cache.load(source).call(words.ctypes.data)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from gpuarray.kernels import cache
-
 
 class Worth:
     """Whether such a kernel is to be used: it is there, or the process does so much of it that it compiles one.
@@ -31,6 +29,8 @@ class Worth:
             return False
         if source not in self._chosen:
             self._seen[source] = self._seen.get(source, 0) + size
+            from gpuarray.kernels import cache
+
             if self._seen[source] >= self.elements or ("numba" in sys.modules and cache.ready(source)):
                 self._chosen.add(source)
         return source in self._chosen

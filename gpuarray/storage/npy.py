@@ -6,7 +6,6 @@ import io
 import os
 import stat
 import struct
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +218,8 @@ class NpySink(StorageSink):
     """A `.npy` file that is written under a temporary name, region by region, and renamed when it is whole."""
 
     def __init__(self, path: str, shape: Shape, dtype: np.dtype[Any], overwrite: bool) -> None:
+        import uuid
+
         self.name = self.path = path
         self.shape, self.dtype, self.overwrite = shape, dtype, overwrite
         folder, name = os.path.split(path)
