@@ -88,7 +88,9 @@ def negative_zeros(xp: Any, array: Any) -> Any:
     bits = array.view(np.dtype(f"i{array.dtype.itemsize}"))
     found = xp.zeros((*array.shape[:-1], 1), dtype=np.int64)
     for at in _blocks(array.shape):
-        found[at[:-1]] += (bits[at] == np.iinfo(bits.dtype).min).sum(axis=-1, keepdims=True)
+        there = bits[at] == np.iinfo(bits.dtype).min
+        if bool(there.any()):
+            found[at[:-1]] += there.sum(axis=-1, keepdims=True)
     return found
 
 
@@ -122,8 +124,8 @@ def settle(xp: Any, array: Any, negative: Any) -> None:
         return
     for at in _blocks(array.shape):
         rows, there = array[at], negative[at[:-1]]
-        zero = rows == 0
-        if bool(zero.any()):
+        if bool(there.any()):  # else all zeros are alike
+            zero = rows == 0
             before = xp.cumsum(zero, axis=-1) <= there
             rows[zero & before] = -0.0
             rows[zero & ~before] = 0.0
@@ -133,9 +135,10 @@ def settle(xp: Any, array: Any, negative: Any) -> None:
 
 def _settle_row(xp: Any, row: Any, negative: int) -> None:
     zero, nan = xp.zeros(1, row.dtype), xp.full(1, np.nan, row.dtype)
-    lo, hi = (int(xp.searchsorted(row, zero, side=side)[0]) for side in ("left", "right"))
-    row[lo : lo + negative] = -0.0
-    row[lo + negative : hi] = 0.0
+    if negative:  # else all zeros are alike
+        lo, hi = (int(xp.searchsorted(row, zero, side=side)[0]) for side in ("left", "right"))
+        row[lo : lo + negative] = -0.0
+        row[lo + negative : hi] = 0.0
     if bool(row[-1] != row[-1]):
         row[int(xp.searchsorted(row, nan, side="left")[0]) :] = np.nan
 
@@ -145,7 +148,7 @@ def settling_nbytes(size: int, row: int, dtype: np.dtype[Any]) -> int:
     if not settles(dtype) or not size:
         return 0
     counts = 8 * (size // max(1, row)) + 1024
-    return counts + (16 * min(size, BLOCK + row) if row < LONG_ROW else min(row, BLOCK))
+    return counts + (16 * min(size, BLOCK + row) if row < LONG_ROW else 2 * min(row, BLOCK))
 
 
 def sorting_nbytes(size: int, row: int, dtype: np.dtype[Any], kind: str | None) -> int:

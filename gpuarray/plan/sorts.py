@@ -128,7 +128,8 @@ def _cut(node: Sort, room: int, read: Node | None) -> Cut | None:
         for _ in range(TRIES if most >= 2 else 0):
             length, number = _even(n, most, chunk)
             region = tuple(range(length if a == axis else c.largest) for a, c in enumerate(others))
-            taken = each.run * length * rows + _reading(read, region) + FIXED
+            settling = ordering.settling_nbytes(length * rows, length, node.inputs[0].dtype)
+            taken = each.run * length * rows + settling + _reading(read, region) + FIXED
             found = _merging(n, length, number, room, each) if taken <= room else None
             if found is not None:
                 return Cut(length, *found, tuple(others))
