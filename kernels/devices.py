@@ -134,13 +134,18 @@ def array_on_gpu(obj: Any) -> Any:
     """
     if isinstance(obj, np.generic | list | tuple | int | float | complex | str | bytes) or type(obj) is np.ndarray:
         return None
-    if hasattr(obj, "__cuda_array_interface__"):  # of PyTorch's tensors, those on a GPU have it
-        found = _cupy(obj).asarray(obj)
-    elif hasattr(obj, "__dlpack_device__") and obj.__dlpack_device__()[0] in (CUDA, CUDA_MANAGED):
-        found = _cupy(obj).from_dlpack(obj)
-    else:
+    interface = hasattr(obj, "__cuda_array_interface__")  # of PyTorch's tensors, those on a GPU have it
+    if not interface and not (hasattr(obj, "__dlpack_device__") and obj.__dlpack_device__()[0] in (CUDA, CUDA_MANAGED)):
         return None
-    finish(found)
+    cupy = _cupy(obj)
+    try:
+        found = cupy.asarray(obj) if interface else cupy.from_dlpack(obj)
+        finish(found)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(
+            f"a {type(obj).__name__} on a GPU cannot be read ({error}); its memory and the stream that it names must "
+            "still be there, in this process"
+        ) from error
     return found
 
 

@@ -20,18 +20,24 @@ import numpy as np
 from gpuarray.kernels import interpreter
 from gpuarray.kernels.backends.base import Cuts
 from gpuarray.kernels.backends.cupy_copies import Copier, Copy, Event
+from gpuarray.kernels.backends.cupy_errors import meaning
+from gpuarray.kernels.backends.cupy_layouts import (
+    check_dtype,
+    in_memory_order,
+    memory_order,
+    refuse_other,
+    refuse_strided,
+    refuse_unlike,
+)
 from gpuarray.kernels.backends.cupy_namespace import Namespace
 from gpuarray.kernels.cuda.launch import Launcher
-from gpuarray.kernels.errors import DeviceError, DeviceMemoryError, UnsupportedDTypeError
+from gpuarray.kernels.errors import DeviceError, DeviceMemoryError, TaskError
 from gpuarray.kernels.program import Program
 from gpuarray.kernels.stencils import interpreter as stencils
 from gpuarray.kernels.stencils.boxes import Box
 from gpuarray.kernels.stencils.program import Edges, StencilProgram
 
 Host = np.ndarray[Any, Any]
-
-KINDS = "biufc"
-"""Kinds of dtypes that CuPy's arrays have."""
 
 
 class CupyBackend:
@@ -51,7 +57,7 @@ class CupyBackend:
         self._cupy, self.number = cupy, number
         self.xp: Any = Namespace(cupy)
         self._launcher = launcher or Launcher(cupy)
-        self._entered = threading.local()
+        self._entered, self._starved = threading.local(), False
         self._pid = os.getpid()
         self._pool = cupy.cuda.MemoryPool()
         with cupy.cuda.Device(number):
@@ -67,7 +73,7 @@ class CupyBackend:
     # What a device is.
 
     def active(self) -> Any:
-        """Make the device, its stream of work and our pool the thread's own, and translate CuPy's out-of-memory."""
+        """Make the device, its stream of work and our pool the thread's own, and translate CUDA's errors."""
         return self._here()
 
     @contextmanager
@@ -90,10 +96,22 @@ class CupyBackend:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
+        if self._starved:  # who tries again may need memory that the pool keeps
+            self._starved = False
+            _give_back(self.number)
         try:
             yield
-        except self._cupy.cuda.memory.OutOfMemoryError as error:
-            raise self._out_of_memory(error) from error
+        except Exception as error:
+            what = meaning(self._cupy, error)
+            if what == "memory":
+                self._starved = True
+                raise self._out_of_memory(error) from error
+            if what == "failure":
+                raise TaskError(
+                    f"cuda:{self.number} has failed ({error}): what is on it is lost, and this process cannot use it "
+                    'any more; start another, or compute with device="cpu"'
+                ) from error
+            raise
 
     def _malloc(self, nbytes: int) -> Any:
         """Memory of the pool, which keeps what is freed in blocks: at the limit they are given back first."""
@@ -319,52 +337,6 @@ def _give_back(number: int) -> None:
     for backend in tuple(_BACKENDS):
         if backend.number == number:
             backend._pool.free_all_blocks()
-
-
-def check_dtype(dtype: np.dtype[Any]) -> None:
-    """Refuse dtypes that a GPU's arrays cannot have."""
-    dtype = np.dtype(dtype)
-    if dtype.kind not in KINDS or dtype.char in "gG" or not dtype.isnative:
-        raise UnsupportedDTypeError(
-            f"{dtype} is no dtype of arrays on a GPU, which hold numbers and booleans in the machine's byte order; "
-            'compute with device="cpu"'
-        )
-
-
-def memory_order(array: Any) -> tuple[int, ...]:
-    """The axes of an array from the longest step to the shortest."""
-    return tuple(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
-
-
-def in_memory_order(array: Host) -> tuple[Host, tuple[int, ...]]:
-    """The array in C order and native bytes, without a copy if turning its axes does it, and how to turn them back."""
-    check_dtype(array.dtype.newbyteorder("="))
-    axes = memory_order(array)
-    dense = array.transpose(axes)
-    if not dense.flags.c_contiguous:
-        dense, axes = np.ascontiguousarray(array).reshape(array.shape), tuple(range(array.ndim))
-    if not dense.dtype.isnative:
-        dense = dense.astype(dense.dtype.newbyteorder("="))
-    return dense, tuple(int(a) for a in np.argsort(axes))
-
-
-def refuse_other(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Refuse an array to write to that does not fit the result."""
-    if (out.shape, out.dtype) != (shape, dtype):
-        raise ValueError(f"out has shape {out.shape} and dtype {out.dtype}; the result has {shape} and {dtype}")
-
-
-def refuse_strided(what: str, array: Any) -> None:
-    """Refuse what a copy cannot take in one piece."""
-    if not array.flags.c_contiguous:
-        raise ValueError(f"the {what} of a copy, {array.shape}, is not contiguous in C order; copy it first")
-
-
-def refuse_unlike(source: Any, target: Any) -> None:
-    """Refuse a copy between arrays that differ in shape or dtype."""
-    refuse_strided("target", target)
-    if source.shape != target.shape or source.dtype != target.dtype:
-        raise ValueError(f"{source.shape} {source.dtype} is not copied to {target.shape} {target.dtype}")
 
 
 # The devices of this machine.

@@ -20,7 +20,7 @@ from gpuarray.plan import direct
 from tests.engine.programs import Program
 from tests.engine.test_random_programs import compare
 from tests.gpu.test_engine import PROGRAMS, data
-from tests.kernels.cupy_standin import CuPy, ndarray
+from tests.kernels.cupy_standin import CUDARuntimeError, CuPy, ndarray
 from tests.kernels.test_cupy_backend import OnHost
 
 
@@ -164,6 +164,18 @@ def test_an_array_on_another_gpu_is_moved(cupy: CuPy, monkeypatch: pytest.Monkey
         made = (ga.asarray(there) + 1).compute(device=True)
     np.testing.assert_array_equal(plain(made), x + 1)
     assert cupy.peer_copies > 0
+
+
+def test_an_array_whose_stream_is_gone_is_refused(cupy: CuPy, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tensor:
+        __cuda_array_interface__ = {"version": 3, "stream": 4711}  # noqa: RUF012
+
+    def asarray(obj: Any, dtype: Any = None) -> Any:
+        raise CUDARuntimeError("cudaErrorInvalidResourceHandle: invalid resource handle")
+
+    monkeypatch.setattr(cupy, "asarray", asarray)
+    with pytest.raises(ga.errors.DeviceError, match=r"a Tensor on a GPU cannot be read \(cudaErrorInvalid.*stream"):
+        ga.asarray(Tensor())
 
 
 def test_dlpack_says_where_results_are(cupy: CuPy) -> None:

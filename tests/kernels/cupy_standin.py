@@ -27,6 +27,10 @@ class CUDARuntimeError(RuntimeError):
     """`cupy.cuda.runtime.CUDARuntimeError`."""
 
 
+class CUDADriverError(RuntimeError):
+    """`cupy.cuda.driver.CUDADriverError`."""
+
+
 class _Live:
     """Which memory there is: of the device, and pinned."""
 
@@ -346,6 +350,7 @@ class CuPy:
             PinnedMemoryPointer=lambda memory, offset: memory.array,
             Stream=Stream,
             is_available=lambda: self.devices > 0,
+            driver=types.SimpleNamespace(CUDADriverError=CUDADriverError),
             memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
             runtime=runtime,
             get_current_stream=lambda: getattr(_current, "stream", None) or Stream(),

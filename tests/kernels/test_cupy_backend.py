@@ -19,12 +19,12 @@ from gpuarray.kernels.backends.cupy import CupyBackend
 from gpuarray.kernels.backends.numpy import BACKEND as HOST
 from gpuarray.kernels.cuda import launch, offline
 from gpuarray.kernels.cuda.launch import Launcher
-from gpuarray.kernels.errors import DeviceError, DeviceMemoryError, UnsupportedDTypeError
+from gpuarray.kernels.errors import DeviceError, DeviceMemoryError, TaskError, UnsupportedDTypeError
 from gpuarray.kernels.program import Builder, Program
 from gpuarray.kernels.testing import BackendTests
 from gpuarray.kernels.testing_device import DeviceTests
 from gpuarray.kernels.testing_tools import identity, sample
-from tests.kernels.cupy_standin import CuPy, PinnedMemory, ndarray
+from tests.kernels.cupy_standin import CUDADriverError, CUDARuntimeError, CuPy, PinnedMemory, ndarray
 
 
 def opened(value: Any) -> Any:
@@ -174,6 +174,38 @@ def test_the_limit_is_hard_and_freed_memory_is_used_again() -> None:
         for n in (120, 60, 125):
             assert backend.empty((n,), FLOAT).shape == (n,)
         assert backend.used_nbytes() <= 1000
+
+
+class CUBLASError(RuntimeError):
+    """`cupy_backends.cuda.libs.cublas.CUBLASError`."""
+
+
+CUBLASError.__module__ = "cupy_backends.cuda.libs.cublas"
+
+
+@pytest.mark.parametrize(
+    ("error", "ours", "says"),
+    [
+        (CUDARuntimeError("cudaErrorMemoryAllocation: out of memory"), DeviceMemoryError, "lower device_memory"),
+        (CUDADriverError("CUDA_ERROR_OUT_OF_MEMORY: out of memory"), DeviceMemoryError, "lower device_memory"),
+        (CUBLASError("CUBLAS_STATUS_ALLOC_FAILED"), DeviceMemoryError, "lower device_memory"),
+        (CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access"), TaskError, "cuda:0 has failed"),
+        (CUDADriverError("CUDA_ERROR_ECC_UNCORRECTABLE: ECC"), TaskError, "cuda:0 has failed"),
+        (CUBLASError("CUBLAS_STATUS_INVALID_VALUE"), CUBLASError, "INVALID_VALUE"),
+        (ValueError("axis 7"), ValueError, "axis 7"),
+    ],
+)
+def test_errors_of_cuda_are_ours(error: Exception, ours: type[Exception], says: str) -> None:
+    """A device out of memory outside our pool makes room like any other; a device that has failed says so."""
+    backend = make()
+    with pytest.raises(ours, match=says), backend.active():
+        raise error
+    given_back: list[int] = []
+    backend._pool.free_all_blocks = lambda: given_back.append(1)
+    for _ in range(2):
+        with backend.active():
+            pass
+    assert len(given_back) == (ours is DeviceMemoryError), "the second try has what the pool has kept"
 
 
 def test_what_an_operation_allocates_counts() -> None:
