@@ -384,6 +384,8 @@ INEXACT = {row.name for row in ROWS if row.cost >= 20} - {
 } | {"absolute", "multiply", "square", "divide", "reciprocal", "sqrt"}
 """Transcendental functions; and complex arithmetic, which NumPy's vector loops contract to fused multiply-add."""
 COMPILED = {"one_of_each_kind": "?bLfD", "the_other_widths": "hlBIdF"}
+NARROW = "hBI"
+"""Widths that take the code of others of their kind, letter for letter, where a row has one code for each kind."""
 
 
 def assert_close(row: Elementwise, got: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any], exact: bool) -> None:
@@ -408,6 +410,8 @@ def assert_close(row: Elementwise, got: np.ndarray[Any, Any], wanted: np.ndarray
 @pytest.mark.parametrize("row", BY_NAME)
 def test_compiled_is_numpy(row: Elementwise, letters: str) -> None:
     done = set()
+    if not callable(row.code):
+        letters = "".join(c for c in letters if c not in NARROW)
     for dtypes in combinations(row, letters):
         try:
             loop, result = row.resolve(*dtypes)
