@@ -445,7 +445,7 @@ print(float((ga.arange(100_000, chunks=30_000) * 2.0 + 1).sum()))
     else:
         folder.mkdir()
         if damage == "garbage":
-            subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+            subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=180)
             files = [f for f in folder.rglob("*") if f.is_file()]
             assert files
             for file in files:
@@ -457,7 +457,7 @@ print(float((ga.arange(100_000, chunks=30_000) * 2.0 + 1).sum()))
         if shutil.which("setpriv") is None:
             pytest.skip("permissions do not hold for this user")
         command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert (done.stdout, done.stderr) == ("10000000000.0\n", "")
     if damage == "unwritable":
         assert list(folder.iterdir()) == []

@@ -22,7 +22,7 @@ def gpuarray(*arguments: str, **environment: str) -> subprocess.CompletedProcess
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
 
@@ -100,7 +100,7 @@ def test_bad_usage(arguments: list[str], says: str, capsys: pytest.CaptureFixtur
 
 def test_reader_that_goes_away() -> None:
     command = f"{sys.executable} -m gpuarray info | head -n 1; exit ${{PIPESTATUS[0]}}"
-    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=180)
     assert (run.returncode, run.stderr) == (0, "")
 
 

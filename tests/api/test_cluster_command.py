@@ -147,7 +147,7 @@ def started(*words):
         finally:
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(60)
+                process.wait(180)
             finally:
                 process.kill()
 
@@ -161,13 +161,13 @@ def test_a_scheduler_and_a_worker_that_only_this_machine_reaches(tmp_path):
         started("worker", "--scheduler-file", file, "--nthreads", "1") as worker,  # before there is a file
         started(*scheduler) as process,
     ):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not os.path.exists(file) or not listening(worker):
             assert process.poll() is worker.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        with Client(scheduler_file=file, timeout=60, set_as_default=False) as client:
-            client.wait_for_workers(1, timeout=60)
+        with Client(scheduler_file=file, timeout=180, set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=180)
             with ga.cluster.Cluster(client):
                 np.testing.assert_array_equal((ga.asarray(data, chunks=10_000) * 2).compute(), data * 2)
                 assert listening(process) == listening(worker) == {"127.0.0.1"}
@@ -178,7 +178,7 @@ def test_local_workers_and_a_scheduler_file(tmp_path):
     file = tmp_path / "scheduler.json"
     words = ["local", "--workers", "1", "--threads", "1", "--no-dashboard", "--scheduler-file", str(file)]
     with started(*words) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not file.exists() or not file.read_text().endswith("\n"):
             assert process.poll() is None
             assert time.monotonic() < deadline
@@ -190,5 +190,5 @@ def test_local_workers_and_a_scheduler_file(tmp_path):
             np.testing.assert_array_equal((ga.asarray(data, chunks=10_000) * 2).persist().compute(), data * 2)
             assert listening(process) == {"127.0.0.1"}
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(180) == 0
         assert "1 workers at tcp://127.0.0.1:" in process.stdout.read()

@@ -15,7 +15,7 @@ from gpuarray.cluster.running import Running
 from gpuarray.cluster.task import Key
 from gpuarray.cluster.testing import mix_plan
 
-SECONDS = 60
+SECONDS = 180
 
 
 def waiting(slots: Slots, number: int) -> None:

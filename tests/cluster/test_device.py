@@ -19,7 +19,7 @@ from gpuarray.cluster.testing import ArraySink, FunctionWork, ListPlan, mix_expe
 from gpuarray.kernels.backends.fake import Fake
 from gpuarray.kernels.errors import DeviceMemoryError, MemoryLimitError, SpillError
 
-PATIENCE = 20
+PATIENCE = 120
 """Seconds after which a test gives up what it waits for."""
 
 

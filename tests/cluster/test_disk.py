@@ -243,7 +243,7 @@ print(os.listdir(sys.argv[1]))
 """,
         spill,
     )
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert err == ""
     assert "is full: chunk (2,) needs 39.1 KiB" in out
     assert "set another spill_directory or raise the memory limit" in out
@@ -368,7 +368,7 @@ def test_what_a_killed_process_left_is_swept_at_the_next_start(spill):
     assert left.exists()
     time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
-    process.wait(30)
+    process.wait(180)
     process.stdout.close()
     process.stderr.close()
     assert left.exists()
@@ -381,7 +381,7 @@ def test_interrupted_while_spilling_nothing_is_left(spill):
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=180)
     assert "KeyboardInterrupt" in err
     assert list(spill.iterdir()) == []
 
@@ -396,7 +396,7 @@ for n in range(40):
         disk.drop(file)
 """
     for process in [in_a_process(code, spill) for _ in range(3)]:
-        assert process.communicate(timeout=60) == ("", "")
+        assert process.communicate(timeout=180) == ("", "")
 
 
 def test_threads_share_a_tier(disk):

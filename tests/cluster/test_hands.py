@@ -237,22 +237,22 @@ def test_a_chunk_that_another_worker_reads_makes_room_when_it_is_read(store, mon
 
     def slow(self, key, payload):
         reading.set()
-        assert go_on.wait(20)
+        assert go_on.wait(120)
         return get(self, key, payload)
 
     with ThreadPoolExecutor(2) as threads:
         with monkeypatch.context() as patch:
             patch.setattr(type(tier), "get", slow)
             part = threads.submit(store.part, "run", (0, 0, 0), None)
-            assert reading.wait(20)
+            assert reading.wait(120)
         ticket = threads.submit(store.memory.admit, store._number, (), work=store.host_limit - 1000)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not store.memory._waiting:
             assert not ticket.done(), "there will be room in a moment"
             assert time.monotonic() < deadline
         go_on.set()
-        assert part.result(20)[0].nbytes == chunk[0].nbytes
-        store.memory.release(ticket.result(20))
+        assert part.result(120)[0].nbytes == chunk[0].nbytes
+        store.memory.release(ticket.result(120))
     assert held(store) == 0
 
 

