@@ -37,7 +37,7 @@ SCRATCH = 5
 """What sorting samples takes, as a multiple of these and of their order."""
 TRIES = 8
 """Lengths of runs that are tried."""
-OVERLAP = 8
+OVERLAP = 32
 """One in so many of the elements that a merge reads may be of its neighbours' regions, if memory allows."""
 
 
@@ -104,9 +104,10 @@ def cut(node: Sort, budget: Budget) -> Cut:
 
     Raises MemoryLimitError where there must be so many runs that a merge cannot hold a few samples of each.
     """
+    rooms = budget.hard // 2, budget.hard  # and what merges is a part of a task's share: writing takes some as well
     for read in (_staged(node.inputs[0]), None):  # how earlier results are cut is a guess: at worst, without it
-        for room in (budget.hard // (budget.threads + 1), budget.hard // 2, budget.hard):
-            found = _cut(node, room, read)
+        for room, merging in ((budget.hard // (budget.threads + 1), 3 * budget.soft // 4), *((r, r) for r in rooms)):
+            found = _cut(node, room, merging, read)
             if found is not None:
                 return found
     n, dtype = node.shape[node.axis], node.inputs[0].dtype
@@ -117,8 +118,8 @@ def cut(node: Sort, budget: Budget) -> Cut:
     )
 
 
-def _cut(node: Sort, room: int, read: Node | None) -> Cut | None:
-    """Cuts for which tasks fit a room; None if there are none."""
+def _cut(node: Sort, room: int, merging: int, read: Node | None) -> Cut | None:
+    """Cuts for which tasks that sort fit a room, and those that merge another; None if there are none."""
     axis, n, each = node.axis, node.shape[node.axis], Bytes.of(node)
     chunk = _chunk(node.inputs[0], axis)
     others = [Lengths.regular(m, min(m, c.largest)) for m, c in zip(node.shape, node.chunks, strict=True)]
@@ -130,7 +131,7 @@ def _cut(node: Sort, room: int, read: Node | None) -> Cut | None:
             region = tuple(range(length if a == axis else c.largest) for a, c in enumerate(others))
             settling = ordering.settling_nbytes(length * rows, length, node.inputs[0].dtype)
             taken = each.run * length * rows + settling + _reading(read, region) + FIXED
-            found = _merging(n, length, number, room, each) if taken <= room else None
+            found = _merging(n, length, number, merging, each) if taken <= room else None
             if found is not None:
                 return Cut(length, *found, tuple(others))
             most = min(length - 1, int(length * room / taken))
@@ -164,8 +165,8 @@ def _reading(node: Node | None, region: Region) -> int:
 def _merging(n: int, length: int, number: int, room: int, each: Bytes) -> tuple[int, int] | None:
     """Between how many elements samples are taken, and how many of the result a task merges; None if none fit."""
     fewest = -(-n * each.sample // max(1, room - FIXED))  # of which the samples can be sorted
-    elements = int((room - FIXED) / each.merge)
-    step = max(1, fewest, elements // (2 * OVERLAP * (number + 1)))
+    elements = min(n, int((room - FIXED) / each.merge))
+    step = max(1, fewest, min(length, elements // (2 * OVERLAP * (number + 1))))
     if step > length:
         return None
     order = ORDER.itemsize * number * (length // step)
