@@ -71,10 +71,6 @@ class Sort(Node):
     def cost(self) -> float:
         return 4 * max(1, self.shape[self.axis]).bit_length()
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Sort(self.axis, self.what, self.kind, *inputs)
-        return made
-
     def regions(self, out: Region) -> tuple[Region, ...]:
         n = self.shape[self.axis]
         return (along(out, self.axis, range(n if out[self.axis] else 0)),)
@@ -123,10 +119,6 @@ class Runs(Node):
     def cost(self) -> float:
         return 4 * self.chunks[self.axis].largest.bit_length()
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Runs(self.axis, self.paired, self.kind, self.chunks, *inputs)
-        return made
-
     def regions(self, out: Region) -> tuple[Region, ...]:
         return (out,)
 
@@ -172,10 +164,6 @@ class Shelved(Node):
     def cost(self) -> float:
         return 0
 
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Shelved(*inputs)
-        return made
-
     def regions(self, out: Region) -> tuple[Region, ...]:
         return (out,)
 
@@ -210,10 +198,6 @@ class Samples(Node):
 
     def cost(self) -> float:
         return 0
-
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Samples(self.axis, self.step, *inputs)
-        return made
 
     def result_region(self, region: Region) -> Region:
         """What a task for a region of the runs keeps."""
@@ -270,10 +254,6 @@ class Merged(Node):
 
     def cost(self) -> float:
         return 4 * len(self._runs).bit_length()
-
-    def with_inputs(self, *inputs: Node) -> Node:
-        made: Node = Merged(self.axis, self.what, self.kind, self.step, self.chunks, *inputs)
-        return made
 
     @property
     def _runs(self) -> Lengths:
