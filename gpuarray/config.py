@@ -13,7 +13,6 @@ The environment and the file are read once, when a setting is first needed.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import tempfile
 import threading
@@ -23,83 +22,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from gpuarray.cluster.host import available_memory, available_threads, physical_memory
-from gpuarray.cluster.sizes import parse_bytes
+from gpuarray import _config_values as values_of
+from gpuarray.cluster.host import available_memory, available_threads
 from gpuarray.errors import ConfigError
-from gpuarray.kernels.devices import NAMES
 
 HOST_FRACTION = 0.6
 """Of the memory available when a run starts, the part it may use where `host_memory` is None."""
 
 _PREFIX = "GPUARRAY_"
 _FILE_VARIABLE = "GPUARRAY_CONFIG"
-_MOST_THREADS = 1024
-
-
-def _device(value: object, name: str) -> str:
-    if isinstance(value, str) and re.fullmatch(NAMES, value):
-        return value
-    raise ConfigError(
-        f'{name}={value!r} is no device; write "auto", "cpu", "cuda" or "cuda:N" with N = 0, 1, ..., or for several '
-        '"cuda:0,1" or "cuda:all"'
-    )
-
-
-def _size(value: object, name: str) -> int:
-    return cast(int, parse_bytes(value, name))  # None never comes here
-
-
-def _host_size(value: object, name: str) -> int:
-    return cast(int, parse_bytes(value, name, most=physical_memory()))
-
-
-def _directory(value: object, name: str) -> str:
-    if isinstance(value, str | os.PathLike):
-        path = os.fspath(value)
-        if isinstance(path, str) and path.strip() and "\0" not in path:
-            return os.path.abspath(os.path.expanduser(path))
-    raise ConfigError(f'{name}={value!r} is no folder; write a path such as "/scratch/me"')
-
-
-def _threads(value: object, name: str) -> int:
-    number = int(value) if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value) else value
-    if isinstance(number, bool) or not hasattr(number, "__index__") or not 1 <= number.__index__() <= _MOST_THREADS:
-        raise ConfigError(f"{name}={value!r} is no number of threads; write an integer from 1 to {_MOST_THREADS}")
-    return int(number.__index__())
-
-
-def _progress(value: object, name: str) -> bool | Literal["auto"]:
-    if isinstance(value, bool):
-        return value
-    word = value.lower() if isinstance(value, str) else None
-    if word == "auto":
-        return "auto"
-    if word in ("true", "yes", "on", "1", "false", "no", "off", "0"):
-        return word in ("true", "yes", "on", "1")
-    raise ConfigError(f'{name}={value!r} is no choice; write "auto", True or False')
-
-
-def _compile(value: object, name: str) -> str:
-    if isinstance(value, str) and value in ("auto", "always", "never"):
-        return value
-    raise ConfigError(f'{name}={value!r} is no choice; write "auto", "always" or "never"')
-
-
-def _scheduler(value: object, name: str) -> str:
-    if isinstance(value, str) and value in ("auto", "threads", "single-threaded"):
-        return value
-    raise ConfigError(f'{name}={value!r} is no choice; write "auto", "threads" or "single-threaded"')
-
-
-def _executor(value: object, name: str) -> Any:
-    if callable(getattr(value, "submit", None)) and not isinstance(value, type):
-        return value
-    raise ConfigError(
-        f"{name}={value!r} has no method submit: pass a concurrent.futures.Executor, such as "
-        "ProcessPoolExecutor(); for dask, open a gpuarray.cluster.Cluster"
-    )
 
 
 def _setting(default: Any, parse: Callable[[object, str], Any]) -> Any:
@@ -132,18 +65,18 @@ class Settings:
     cache_directory : where compiled kernels are kept; None: the platform's folder for caches
     """
 
-    device: str = _setting("auto", _device)
-    device_memory: int | None = _setting(None, _size)
-    host_memory: int | None = _setting(None, _host_size)
-    spill_directory: str | None = _setting(None, _directory)
-    chunk_bytes: int = _setting(64 << 20, _size)
-    threads: int | None = _setting(None, _threads)
-    progress: bool | Literal["auto"] = _setting("auto", _progress)
-    implicit_compute_limit: int = _setting(1 << 30, _size)
-    scheduler: str = _setting("auto", _scheduler)
-    executor: Any = _setting(None, _executor)  # noqa: RUF009  # it is field(), as above
-    compile: str = _setting("auto", _compile)
-    cache_directory: str | None = _setting(None, _directory)
+    device: str = _setting("auto", values_of.device)
+    device_memory: int | None = _setting(None, values_of.size)
+    host_memory: int | None = _setting(None, values_of.host_size)
+    spill_directory: str | None = _setting(None, values_of.directory)
+    chunk_bytes: int = _setting(64 << 20, values_of.size)
+    threads: int | None = _setting(None, values_of.threads)
+    progress: bool | Literal["auto"] = _setting("auto", values_of.progress)
+    implicit_compute_limit: int = _setting(1 << 30, values_of.size)
+    scheduler: str = _setting("auto", values_of.scheduler)
+    executor: Any = _setting(None, values_of.executor)  # noqa: RUF009  # it is field(), as above
+    compile: str = _setting("auto", values_of.compile)
+    cache_directory: str | None = _setting(None, values_of.directory)
 
     def host_limit(self) -> int:
         """Bytes that a run which starts now may hold in host memory."""
