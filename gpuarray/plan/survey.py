@@ -196,10 +196,10 @@ def work_of(node: Node, region: Region) -> tuple[str, float]:
     if isinstance(node, Sweep):
         levels = boxes(node.stencil, node.edges, node.shape, tuple(map(covering, region)), node.steps)[1:]
         points = sum(map(size_of, levels))
-        return how(node.stencil.program, bool(node.visit.compiled)), max(1.0, node.stencil.program.cost) * points
+        return how(node.stencil.program, bool(node.visit.compiled)), node.stencil.cost * points
     if isinstance(node, SlabSweep):
         share = size_of(region) / max(1, size_of(tuple(map(range, node.shape))))
-        return how(node.stencil.program, node.compiled), max(1.0, node.stencil.program.cost) * node.points * share
+        return how(node.stencil.program, node.compiled), node.stencil.cost * node.points * share
     return ("library" if isinstance(node, MatMul) else "interpreted"), node.cost() * size_of(region)
 
 

@@ -47,6 +47,17 @@ class FileReader:
         return nbytes
 
 
+@ga.stencil
+def heat(u: Any, c: Any) -> Any:
+    return u[0, 0] + c * (u[1, 0] + u[-1, 0] + u[0, 1] + u[0, -1] - 4 * u[0, 0])
+
+
+@ga.stencil
+def wave(u: Any, before: Any, c: Any) -> Any:
+    around = u[1, 0] + u[-1, 0] + u[0, 1] + u[0, -1] - 4 * u[0, 0]
+    return 2 * u[0, 0] - before[0, 0] + c * around, u[0, 0]
+
+
 def on_file(shape: tuple[int, ...], chunk: tuple[int, ...], chunks: Any = None, name: str = "in.zarr") -> ga.NDArray:
     cut = normalize_chunks(chunks or chunk, shape, np.dtype(float))
     return ga.NDArray(Source(FileReader(shape, chunk, name), shape, np.dtype(float), cut))
@@ -364,6 +375,15 @@ class TestWhatItIs:
         halves = ga.ones((4000, 4000), dtype="float16", chunks=1000) * 2
         with config.set(compile="always"):  # Numba has no float16 on the CPU
             assert [k.how for k in halves.explain().stages[0].kernels] == ["interpreted"]
+
+    def test_fields_that_steps_hand_on_take_time(self) -> None:
+        """A step of two fields takes three times as long as one of one, with hardly more operations."""
+        u, v = ga.ones((2000, 2000), chunks=2000), ga.ones((2000, 2000), chunks=2000)
+        with config.set(compile="always"):
+            one = ga.iterate(heat, u, steps=8, boundary="fixed", c=0.1).explain()
+            two = ga.iterate(wave, (u, v), steps=8, boundary="fixed", c=0.1)[0].explain()
+        ratio = sum(stage.operations for stage in two.stages) / sum(stage.operations for stage in one.stages)
+        assert 2 < ratio < 5
 
     def test_frozen(self) -> None:
         plan = ga.arange(3).explain()
