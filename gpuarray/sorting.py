@@ -53,8 +53,8 @@ def sort(
 
     Arguments as in `numpy.sort`; `descending` is the array API standard's. Rows that fit a task are sorted in one
     pass. Longer ones are sorted externally, in two passes over the data within the memory limit, whatever the values
-    are. Equal elements of float32 and float64 have one order, -0.0 first, unless the sort is to be stable, and every NaN
-    the same bits. Raises AxisError out of range.
+    are. Unless the sort is to be stable, -0.0 comes before 0.0 in float32 and float64, and every NaN has the same bits.
+    Raises AxisError out of range.
     """
     how = _kind(kind, order, stable)
     x, at = _along(a, axis, "sort")
