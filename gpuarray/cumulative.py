@@ -21,7 +21,7 @@ from gpuarray.manipulation import ravel
 
 def scan(op: str, a: Any, axis: Any, dtype: Any, out: Any = None) -> NDArray:
     """A scan of the table (``sum``, ``prod``, ``max``, ``min``) along an axis, or of the flattened array."""
-    x = ravel(a) if axis is None else asarray(a)
+    x = ravel(a) if axis is None or (not np.ndim(a) and axis in (0, -1)) else asarray(a)
     at = normalize_axis(0 if axis is None else axis, x.ndim)
     # NumPy's: small integers become the default integer, as in a sum
     kind = REDUCTIONS[op].operand(x.dtype, None if dtype is None else np.dtype(dtype))
@@ -88,7 +88,7 @@ def _without_nan(a: Any, instead: int) -> NDArray:
 def _standard(op: str, x: Any, axis: Any, dtype: Any, include_initial: bool, out: Any) -> NDArray:
     array = asarray(x)
     if axis is None:
-        if array.ndim != 1:
+        if array.ndim > 1:
             raise ValueError(f"axis must be given for an array of {array.ndim} dimensions, shape {array.shape}")
         axis = 0
     made = scan(op, array, axis, dtype, None)

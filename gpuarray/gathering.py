@@ -193,9 +193,11 @@ def argwhere(a: Any) -> NDArray:
     array([[0, 1],
            [1, 0]])
     """
+    from gpuarray.creation import zeros
     from gpuarray.joining import stack
 
-    return stack(nonzero(a), axis=1)
+    x = asarray(a)
+    return stack(nonzero(x), axis=1) if x.ndim else zeros((int(bool(x)), 0), dtype=np.int64)
 
 
 def _method_compress(self: NDArray, condition: Any, axis: int | None = None, out: Any = None) -> NDArray:

@@ -20,7 +20,7 @@ from gpuarray.graph.leaves import Index
 from gpuarray.graph.node import Node
 from gpuarray.graph.select import AxisMap, Select
 from gpuarray.joining import stack
-from gpuarray.manipulation import ravel
+from gpuarray.manipulation import broadcast_to, ravel
 from gpuarray.padding import pad
 
 
@@ -124,7 +124,7 @@ def tril(m: Any, k: int = 0) -> NDArray:
     array([[1., 0.],
            [1., 1.]])
     """
-    x = asarray(m)
+    x = _matrices(m)
     return apply("where", _below(x, operator.index(k)), x, x.dtype.type(0))
 
 
@@ -136,14 +136,20 @@ def triu(m: Any, k: int = 0) -> NDArray:
     array([[1., 1.],
            [0., 1.]])
     """
-    x = asarray(m)
+    x = _matrices(m)
     return apply("where", _below(x, operator.index(k) - 1), x.dtype.type(0), x)
+
+
+def _matrices(m: Any) -> NDArray:
+    """A stack of matrices; a vector stands for a square one of which it is every row, as in NumPy."""
+    x = asarray(m)
+    if not x.ndim:
+        raise TypeError("tril and triu take arrays of at least one dimension, got shape ()")
+    return broadcast_to(x, (x.size, x.size)) if x.ndim == 1 else x
 
 
 def _below(x: NDArray, k: int) -> NDArray:
     """Whether an element is at or below a diagonal of the last two axes."""
-    if x.ndim < 2:
-        raise ValueError(f"tril and triu take arrays of at least 2 dimensions, got shape {x.shape}")
     index: Node = Index(x.shape[-2:], diagonal_within(k, x.shape), (1, -1), x.chunks[-2:])
     return apply("greater_equal", NDArray(index), 0)
 

@@ -71,14 +71,16 @@ def concatenate(
     return into(out, NDArray(nodes[0] if len(nodes) == 1 else Concat(at, *nodes)))
 
 
-def concat(arrays: Any, /, *, axis: int | None = 0) -> NDArray:
+def concat(
+    arrays: Any, /, axis: int | None = 0, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind"
+) -> NDArray:
     """Arrays end to end along an axis: `concatenate` under its name in the array API standard.
 
     >>> import gpuarray as ga
     >>> ga.concat([ga.zeros(1), ga.ones(2)]).compute()
     array([0., 1., 1.])
     """
-    return concatenate(arrays, axis=axis)
+    return concatenate(arrays, axis, out, dtype=dtype, casting=casting)
 
 
 def stack(arrays: Any, /, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind") -> NDArray:

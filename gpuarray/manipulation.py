@@ -99,7 +99,7 @@ def ravel(a: Any, order: str = "C") -> NDArray:
     return reshape(x, (x.size,), order)
 
 
-def broadcast_to(array: Any, shape: Any) -> NDArray:
+def broadcast_to(array: Any, shape: Any, subok: bool = False) -> NDArray:
     """A view with a larger shape, in which axes of length one are repeated.
 
     >>> import gpuarray as ga
@@ -144,7 +144,7 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
         ) from None
 
 
-def broadcast_arrays(*args: Any) -> tuple[NDArray, ...]:
+def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[NDArray, ...]:
     """Views of arrays with the shape that they broadcast to.
 
     >>> import gpuarray as ga

@@ -115,17 +115,26 @@ def angle(z: Any, deg: bool = False) -> NDArray:
     return apply("multiply", made, 180 / math.pi) if deg else made
 
 
-def divmod(x1: Any, x2: Any, /) -> tuple[NDArray, NDArray]:
+def divmod(
+    x1: Any, x2: Any, /, out: Any = (None, None), *, where: Any = True, casting: str = "same_kind", dtype: Any = None
+) -> tuple[NDArray, NDArray]:
     """Quotient and remainder: ``(x1 // x2, x1 % x2)``.
 
     >>> import gpuarray as ga
     >>> [part.compute().tolist() for part in ga.divmod([7, -7], 2)]
     [[3, -4], [1, 1]]
+
+    Arguments as in `numpy.divmod`. Raises as `floor_divide`, ValueError for an `out` of another length.
     """
-    return apply("floor_divide", x1, x2), apply("remainder", x1, x2)
+    ops = ("floor_divide", "remainder")
+    made = [apply(op, x1, x2, dtype=dtype, casting=casting) for op in ops]
+    first, second = (into(o, m, casting, where) for o, m in zip(out, made, strict=True))
+    return first, second
 
 
-def modf(x: Any, /) -> tuple[NDArray, NDArray]:
+def modf(
+    x: Any, /, out: Any = (None, None), *, where: Any = True, casting: str = "same_kind", dtype: Any = None
+) -> tuple[NDArray, NDArray]:
     """Fraction and whole part, both with the sign of `x`.
 
     >>> import gpuarray as ga
@@ -137,9 +146,13 @@ def modf(x: Any, /) -> tuple[NDArray, NDArray]:
     array = asarray(x)
     if array.dtype.kind not in "fc":
         array = apply("positive", array, dtype=np.modf.resolve_dtypes((array.dtype, None, None))[1])
+    if dtype is not None:
+        array = apply("positive", array, dtype=dtype, casting=casting)
     whole = apply("trunc", array)
     fraction = apply("where", apply("isinf", array), array.dtype.type(0), apply("subtract", array, whole))
-    return apply("copysign", fraction, array), whole
+    made = (apply("copysign", fraction, array), whole)
+    first, second = (into(o, m, casting, where) for o, m in zip(out, made, strict=True))
+    return first, second
 
 
 def isclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> NDArray:

@@ -57,6 +57,8 @@ def reduce(
     """A reduction of the table."""
     row = REDUCTIONS[op]
     x = asarray(a)
+    if not x.ndim and type(axis) is int and axis in (0, -1) and op not in ("var", "mean"):
+        axis = None  # as NumPy has it
     axes = normalize_axes(axis, x.ndim)
     operand = row.operand(x.dtype, None if dtype is None else np.dtype(dtype))
     if row.identity(operand) is None and not count(x, axes) and all_others(x.shape, axes):
@@ -209,7 +211,8 @@ def count_nonzero(a: Any, axis: Axis = None, *, keepdims: bool = False) -> NDArr
 
 def _position(op: str, a: Any, axis: Any, out: Any, keepdims: bool) -> NDArray:
     x = asarray(a)
-    axes = tuple(range(x.ndim)) if axis is None else (normalize_axis(axis, x.ndim),)
+    whole = axis is None or (not x.ndim and axis in (0, -1))
+    axes = tuple(range(x.ndim)) if whole else (normalize_axis(axis, x.ndim),)
     row = REDUCTIONS[op]
     if not count(x, axes):
         raise ValueError(f"{row.empty_error()}: shape {x.shape}, axis {axis}")

@@ -62,6 +62,7 @@ def var(
     keepdims: bool = False,
     *,
     where: Any = None,
+    mean: Any = None,
     correction: float | None = None,
 ) -> NDArray:
     """Variance over axes, in one pass, by merging counts, means and squared deviations (Chan, Golub, LeVeque 1982).
@@ -70,7 +71,8 @@ def var(
     >>> ga.var(ga.asarray([1.0, 2.0, 4.0]), correction=1).compute()
     array(2.33333333)
 
-    Arguments as in `numpy.var`; `ddof` and `correction` are two names of one thing.
+    Arguments as in `numpy.var`; `ddof` and `correction` are two names of one thing, and `mean` is one that is known
+    already, with the reduced axes as of length one.
     """
     if correction is not None and ddof != 0:
         raise ValueError(f"ddof={ddof} and correction={correction} are two names of one argument; pass one")
@@ -79,8 +81,21 @@ def var(
     wide = np.dtype(np.complex128) if result.kind == "c" else np.dtype(np.float64)
     real = np.dtype(f"f{result.itemsize // 2}") if result.kind == x.dtype.kind == "c" else result
     amount = float(ddof if correction is None else correction)
+    if mean is not None:
+        return into(out, NDArray(cast(_around(x, mean, axis, wide, keepdims, where, amount).node, real)))
     made = reduce("var", x, axis, wide, keepdims, where, (("correction", amount),))
     return into(out, NDArray(cast(made.node, real)))
+
+
+def _around(x: NDArray, center: Any, axis: Any, wide: Any, keepdims: bool, where: Any, amount: float) -> NDArray:
+    """The variance around a mean that is given."""
+    apart = apply("subtract", NDArray(cast(x.node, wide)), center)
+    squares = apply("square", apply("absolute", apart))
+    inputs = masked(x.node, where)
+    number = count(x, axis) if len(inputs) == 1 else count_nonzero(NDArray(inputs[1]), axis, keepdims=keepdims)
+    return apply(
+        "divide", total(squares, axis, None, None, keepdims, where=where), apply("maximum", number - amount, 0)
+    )
 
 
 def std(
@@ -92,6 +107,7 @@ def std(
     keepdims: bool = False,
     *,
     where: Any = None,
+    mean: Any = None,
     correction: float | None = None,
 ) -> NDArray:
     """Standard deviation over axes: the square root of `var`.
@@ -102,7 +118,8 @@ def std(
 
     Arguments as in `numpy.std`.
     """
-    return into(out, apply("sqrt", var(a, axis, dtype, None, ddof, keepdims, where=where, correction=correction)))
+    made = var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
+    return into(out, apply("sqrt", made))
 
 
 def ptp(a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False) -> NDArray:
@@ -126,8 +143,8 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
     >>> ga.average([1.0, 4.0], weights=[2, 1]).compute()
     array(2.)
 
-    Arguments as in `numpy.average`, but that weights which sum to zero give NaN or infinity, because that is not
-    known before the run. Raises ValueError or TypeError for weights whose shape does not fit.
+    Arguments as in `numpy.average`, but that lazy weights which sum to zero give NaN or infinity, because that is not
+    known before the run. Raises ValueError or TypeError for weights whose shape does not fit, ZeroDivisionError.
     """
     x = asarray(a)
     if weights is None:
@@ -135,6 +152,8 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
         weight = asarray(np.asarray(count(x, axis)).astype(made.dtype))
         return (made, broadcast_to(weight, made.shape)) if returned else made
     w = asarray(weights)
+    if not isinstance(weights, NDArray) and not np.all(np.sum(weights, axis if w.shape == x.shape else None)):
+        raise ZeroDivisionError("Weights sum to zero, can't be normalized")
     if w.shape != x.shape:
         if axis is None:
             raise TypeError(f"weights of shape {w.shape} need an axis where the array has another shape, {x.shape}")
@@ -238,6 +257,7 @@ def nanvar(
     keepdims: bool = False,
     *,
     where: Any = None,
+    mean: Any = None,
     correction: float | None = None,
 ) -> NDArray:
     """Variance over axes of the elements that are not NaN; NaN where there are too few.
@@ -252,7 +272,7 @@ def nanvar(
     present = _both(present, where)
     if present is not None:
         present = broadcast_to(present, x.shape)
-    made = var(x, axis, dtype, None, ddof, keepdims, where=present, correction=correction)
+    made = var(x, axis, dtype, None, ddof, keepdims, where=present, mean=mean, correction=correction)
     amount = ddof if correction is None else correction
     return into(out, _enough(x, made, present, axis, amount, keepdims))
 
@@ -266,6 +286,7 @@ def nanstd(
     keepdims: bool = False,
     *,
     where: Any = None,
+    mean: Any = None,
     correction: float | None = None,
 ) -> NDArray:
     """Standard deviation over axes of the elements that are not NaN; NaN where there are too few.
@@ -276,7 +297,8 @@ def nanstd(
 
     Arguments as in `numpy.nanstd`.
     """
-    return into(out, apply("sqrt", nanvar(a, axis, dtype, None, ddof, keepdims, where=where, correction=correction)))
+    made = nanvar(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
+    return into(out, apply("sqrt", made))
 
 
 def nanmin(

@@ -110,7 +110,10 @@ class Elementwise:
         """
         if len(operands) != self.nin:
             raise TypeError(f"{self.name} takes {self.nin} operands, got {len(operands)}")
+        kinds = [o if isinstance(o, type) else type(o) for o in operands]
+        alone = all(kind is bool or kind in _WEAK for kind in kinds)  # there is nothing to be weak beside
         known = tuple(self._known(o, operands) for o in operands)
+        known = tuple(map(np.dtype, kinds)) if alone else known
         if self.name in _COMPARISONS:
             known = self._widened(operands, known)
         try:

@@ -22,6 +22,7 @@ from typing import Any
 from unittest.mock import patch
 
 import gpuarray as ga
+from gpuarray import run as engine
 from gpuarray._left_out import FUNCTIONS as LEFT_OUT
 from gpuarray.graph.contract import MatMul
 from gpuarray.graph.elementwise import Map
@@ -126,7 +127,7 @@ def watched(function: Callable[..., Any], seen: Seen) -> Iterator[None]:
                 if value is function:
                     stack.enter_context(patch.object(place, name, call))
         for name in ("compute_nodes", "persist_nodes", "run"):
-            stack.enter_context(patch.object(ga.run, name, noticed(getattr(ga.run, name))))
+            stack.enter_context(patch.object(engine, name, noticed(getattr(engine, name))))
         yield
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gpuarray.array import NDArray, asarray
 from gpuarray.axes import normalize_axis
 from gpuarray.elementwise import apply, into
@@ -14,7 +16,7 @@ from gpuarray.fft.passes import Step, run
 def along_one(kind: str, a: NDArray, n: Any, axis: Any, norm: Any, out: Any) -> NDArray:
     """A transform along an axis, of the length that the array has unless `n` says another."""
     if not a.ndim:
-        raise ValueError(f"{kind} takes an array of at least one dimension, got shape ()")
+        raise np.exceptions.AxisError(f"{kind} takes an array of at least one dimension, got shape ()")
     at = normalize_axis(axis, a.ndim)
     length = a.shape[at] if kind != "irfft" else 2 * (a.shape[at] - 1)
     step = Step(kind, (at,), (checked_length(length if n is None else n),), checked_norm(norm))

@@ -157,7 +157,7 @@ def outer(a: Any, b: Any, out: Any = None) -> NDArray:
     return into(out, apply("multiply", ravel(a)[:, None], ravel(b)[None, :]))
 
 
-def tensordot(a: Any, b: Any, /, axes: Any = 2) -> NDArray:
+def tensordot(a: Any, b: Any, axes: Any = 2) -> NDArray:
     """Sums of products over several axes.
 
     >>> import gpuarray as ga
