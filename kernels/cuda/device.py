@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpuarray.kernels import philox, scalar
-from gpuarray.kernels.cuda import positions
+from gpuarray.kernels.cuda import formulas, positions
 from gpuarray.kernels.cuda.intrinsics import intrinsics, library_function
 from gpuarray.kernels.cuda.offline import numba_cuda
 
@@ -47,7 +47,9 @@ def namespace() -> dict[str, Any]:
     names |= {"float64_from_53_bits": _inline(_exact_float64)}
     _define(philox, names, {"np.sqrt(": "math.sqrt("})
     names["power_of_ten"] = _inline(power_of_ten)
-    return names
+    steps: dict[str, Any] = {name: library_function(to, n, n) for name, (to, n) in formulas.STEPS.items()}
+    library = {name: library_function(to, 1, 1) for name, to in formulas.LIBRARY.items()}
+    return names | formulas.formulas(steps | {"select": _inline(formulas.select)}, library, _inline)
 
 
 def power_of_ten(exponent: Any) -> Any:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.kernels import philox, scalar
-from gpuarray.kernels.cuda import positions
+from gpuarray.kernels import philox, scalar, special
+from gpuarray.kernels.cuda import formulas, positions
 
 
 class Memory:
@@ -141,7 +141,14 @@ def namespace() -> dict[str, Any]:
             if inspect.isfunction(function) and function.__module__ == module.__name__ and name not in names:
                 own[name] = types.FunctionType(function.__code__, own, name, function.__defaults__)
                 names[name] = own[name]
-    return names
+    library = {name: _in_double(special.functions_of(np)[name]) for name in formulas.LIBRARY}
+    steps = {name: special.functions_of(np)[name] for name in formulas.STEPS} | {"select": formulas.select}
+    return names | formulas.formulas(steps, library, lambda function: function)
+
+
+def _in_double(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What CUDA's library has for both precisions."""
+    return lambda x: x.dtype.type(function(np.float64(x)))
 
 
 def launch(source: str, blocks: tuple[int, ...], threads: tuple[int, ...], *arguments: Any) -> None:
