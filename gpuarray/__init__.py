@@ -101,7 +101,21 @@ from numpy import (
     void,
 )
 
-from gpuarray import _origin, cluster, config, elementwise, errors, fft, lib, linalg, ndimage, protocols, random, ufuncs
+from gpuarray import (
+    _origin,
+    cluster,
+    config,
+    elementwise,
+    errors,
+    fft,
+    lib,
+    linalg,
+    ndimage,
+    protocols,
+    random,
+    special,
+    ufuncs,
+)
 from gpuarray._left_out import lookup as _lookup
 from gpuarray._version import __version__
 from gpuarray.array import NDArray, asarray
@@ -141,6 +155,7 @@ from gpuarray.dimensions import (
 )
 from gpuarray.editing import block, delete, insert, trim_zeros
 from gpuarray.errors import StencilError
+from gpuarray.formulas import frexp, i0, real_if_close
 from gpuarray.functional import apply_along_axis, apply_over_axes, choose, piecewise, select, vectorize
 from gpuarray.gathering import (
     argwhere,
@@ -293,7 +308,6 @@ from gpuarray.sets import (
 from gpuarray.several import compute, persist
 from gpuarray.signals import convolve, correlate, ediff1d, trapezoid, unwrap
 from gpuarray.sorting import argpartition, argsort, lexsort, partition, sort, sort_complex, topk
-from gpuarray.special import frexp, i0, real_if_close
 from gpuarray.statistics import (
     average,
     mean,
@@ -322,7 +336,7 @@ ndarray = NDArray  # NumPy's name for the class
 
 globals().update(elementwise.FUNCTIONS)
 
-_MODULES = ("cluster", "config", "errors", "fft", "lib", "linalg", "ndimage", "random")
+_MODULES = ("cluster", "config", "errors", "fft", "lib", "linalg", "ndimage", "random", "special")
 
 __all__ = sorted(
     name

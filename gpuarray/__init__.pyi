@@ -92,6 +92,7 @@ from gpuarray import lib as lib
 from gpuarray import linalg as linalg
 from gpuarray import ndimage as ndimage
 from gpuarray import random as random
+from gpuarray import special as special
 from gpuarray._version import __version__ as __version__
 from gpuarray.array import NDArray as NDArray
 from gpuarray.array import asarray as asarray
@@ -137,6 +138,9 @@ from gpuarray.editing import delete as delete
 from gpuarray.editing import insert as insert
 from gpuarray.editing import trim_zeros as trim_zeros
 from gpuarray.errors import StencilError as StencilError
+from gpuarray.formulas import frexp as frexp
+from gpuarray.formulas import i0 as i0
+from gpuarray.formulas import real_if_close as real_if_close
 from gpuarray.functional import apply_along_axis as apply_along_axis
 from gpuarray.functional import apply_over_axes as apply_over_axes
 from gpuarray.functional import choose as choose
@@ -338,9 +342,6 @@ from gpuarray.sorting import partition as partition
 from gpuarray.sorting import sort as sort
 from gpuarray.sorting import sort_complex as sort_complex
 from gpuarray.sorting import topk as topk
-from gpuarray.special import frexp as frexp
-from gpuarray.special import i0 as i0
-from gpuarray.special import real_if_close as real_if_close
 from gpuarray.statistics import average as average
 from gpuarray.statistics import mean as mean
 from gpuarray.statistics import nanargmax as nanargmax

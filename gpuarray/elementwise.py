@@ -7,6 +7,7 @@ module, with its aliases, and the operators that the row asks for.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -135,6 +136,7 @@ PRIVATE = {"cast", "integer_power", "where", "clip", "round", "angle", "nan_to_n
 EXAMPLES = {
     "arccosh": "[1.0, 2.0]",
     "equal": "[7, 5], [2, 5]",
+    "gamma": "[0.5, 5.0]",
     "heaviside": "[-1.0, 0.0, 2.0], 0.5",
     "invert": "[0, 7]",
     "isneginf": "[1.0, -float('inf')]",
@@ -170,14 +172,15 @@ def documentation(row: Elementwise) -> str:
     loop, dtype = row.resolve(*(v.dtype for v in values))
     result = row.interpret(np, dtype, *(v.astype(d) for v, d in zip(values, loop, strict=True)))
     imports = "\n>>> import numpy as np" if "np." in args else ""
+    path = f"{row.home.partition('.')[2]}.{row.name}".lstrip(".")
     return f"""{row.doc}
 
 >>> import gpuarray as ga{imports}
->>> ga.{row.name}({args}).compute()
+>>> ga.{path}({args}).compute()
 {result!r}
 
-Arguments as in `numpy.{row.name}`. `out` is an `NDArray`, which then stands for the result; `where` takes effect only
-with `out`. Raises ValueError for shapes that do not broadcast, TypeError for dtypes that it does not take.
+Arguments as in `{row.home}.{row.name}`. `out` is an `NDArray`, which then stands for the result; `where` takes effect
+only with `out`. Raises ValueError for shapes that do not broadcast, TypeError for dtypes that it does not take.
 """
 
 
@@ -205,10 +208,22 @@ def function(row: Elementwise) -> Callable[..., NDArray]:
 
 
 FUNCTIONS: dict[str, Callable[..., NDArray]] = {
-    name: function(row) for name, row in ELEMENTWISE.items() if name not in PRIVATE and not name.startswith("random_")
+    name: function(row)
+    for name, row in ELEMENTWISE.items()
+    if row.home == "numpy" and name not in PRIVATE and not name.startswith("random_")
 }
 FUNCTIONS |= {alias: FUNCTIONS[name] for alias, name in ALIASES.items() if name in FUNCTIONS}
 globals().update(FUNCTIONS)
+
+
+def ufunc_home(ufunc: np.ufunc) -> str:
+    """The module that has a ufunc: NumPy's, SciPy's, or "" for somebody's own, whatever its name is."""
+    name = ufunc.__name__
+    for module in ("numpy", "scipy.special"):
+        for place in (module, f"{module}._ufuncs"):  # SciPy's are behind wrappers with SCIPY_ARRAY_API=1
+            if place in sys.modules and getattr(sys.modules[place], name, None) is ufunc:
+                return module
+    return ""
 
 
 # The operators.

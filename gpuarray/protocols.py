@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpuarray.array import NDArray, install
-from gpuarray.elementwise import into
+from gpuarray.elementwise import into, ufunc_home
 from gpuarray.ufuncs import METHODS
 
 NAMESPACES = {
@@ -21,8 +21,9 @@ NAMESPACES = {
     "numpy.fft": "fft",
     "numpy.lib.stride_tricks": "",
     "numpy.random": "random",
+    "scipy.special": "special",
 }
-"""Where NumPy's modules have their counterparts."""
+"""Where NumPy's modules, and SciPy's of ufuncs, have their counterparts."""
 
 
 def ours(module: str, name: str) -> Callable[..., Any] | None:
@@ -44,9 +45,9 @@ def array_ufunc(self: NDArray, ufunc: np.ufunc, method: str, *inputs: Any, **kwa
     out = kwargs.pop("out", ())
     if not all(_known(type(x), "__array_ufunc__") for x in (*inputs, *out)):
         return NotImplemented
-    name = ufunc.__name__
-    full_name = f"numpy.{name}" + ("" if method == "__call__" else f".{method}")
-    function = ours("numpy", name)
+    module, name = ufunc_home(ufunc), ufunc.__name__
+    full_name = f"{module}.{name}".lstrip(".") + ("" if method == "__call__" else f".{method}")
+    function = ours(module, name) if module == "numpy" or method == "__call__" else None
     if function is None:
         raise TypeError(missing(full_name))
     if method != "__call__":

@@ -82,6 +82,8 @@ class Elementwise:
     """``rule(*operands) -> loop`` where no ufunc has it."""
     function: Callable[..., Any] | None = None
     """``function(xp, dtype, *arrays)`` where no ufunc has it."""
+    home: str = "numpy"
+    """The module that has the function: NumPy's rows are functions of the top level, others of a namespace."""
 
     @cached_property
     def _resolver(self) -> Callable[..., Loop]:

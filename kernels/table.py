@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpuarray.kernels import rows_arithmetic, rows_logic, rows_math
+from gpuarray.kernels import rows_arithmetic, rows_logic, rows_math, rows_special
 from gpuarray.kernels.row import DType, Elementwise, Loop, as_scalar, promote, type_name
 
 __all__ = ["ALIASES", "ELEMENTWISE", "Elementwise", "Loop", "as_scalar", "find", "power_row", "promote", "type_name"]
 
 ELEMENTWISE: dict[str, Elementwise] = {
-    row.name: row for family in (rows_arithmetic, rows_math, rows_logic) for row in family.ROWS
+    row.name: row for family in (rows_arithmetic, rows_math, rows_logic, rows_special) for row in family.ROWS
 }
 
 ALIASES: dict[str, str] = {alias: row.name for row in ELEMENTWISE.values() for alias in row.aliases}

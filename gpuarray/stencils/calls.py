@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray import elementwise, numeric
+from gpuarray import elementwise, numeric, special
 from gpuarray.array import NDArray
 from gpuarray.elementwise import apply
 from gpuarray.graph.elementwise import Map
@@ -139,7 +139,7 @@ SAME = (
 )
 """Functions of `math` that have NumPy's names."""
 RENAMED = {"atan2": "arctan2", "ulp": "spacing"} | {f"a{n}": f"arc{n}" for n in ("sin", "cos", "tan", "sinh", "cosh")}
-RENAMED |= {"atanh": "arctanh"}
+RENAMED |= {"atanh": "arctanh", "erf": "erf", "erfc": "erfc", "gamma": "gamma", "lgamma": "gammaln"}
 
 MEANINGS: dict[Any, Callable[..., Any]] = {
     sum: _sum,
@@ -193,6 +193,8 @@ OURS: dict[str, Callable[..., Any]] = elementwise.FUNCTIONS | {
     )
 }
 """What NumPy's functions are here; those that are not elementwise have no place in a stencil."""
+SCIPYS: dict[str, Callable[..., Any]] = {name: getattr(special, name) for name in special.__all__ if name != "i0"}
+"""What SciPy's special functions are here."""
 
 
 def holds_traced(value: Any, depth: int = 4) -> bool:
@@ -218,7 +220,8 @@ def of_library(function: Any) -> Callable[..., Any] | None:
     module = getattr(function, "__module__", None) or ""
     if isinstance(function, np.ufunc) or module == "numpy" or module.startswith("numpy."):
         name = getattr(function, "__name__", "")
-        found = None if module.startswith("numpy.") else OURS.get(name)
+        known = SCIPYS if isinstance(function, np.ufunc) and elementwise.ufunc_home(function) != "numpy" else OURS
+        found = None if module.startswith("numpy.") else known.get(name)
         if found is None:
             raise Refused(f"{named(function)} has no counterpart in a stencil{hint(name)}")
         return found
@@ -256,7 +259,7 @@ def named(function: Any) -> str:
     name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or repr(function)
     module = getattr(function, "__module__", None)
     if isinstance(function, np.ufunc):
-        module = "numpy"
+        module = elementwise.ufunc_home(function) or None
     return name if module in (None, "builtins", "__main__") else f"{module}.{name}"
 
 

@@ -19,6 +19,7 @@ MODULES = {
     "gpuarray.linalg": ga.linalg,
     "gpuarray.ndimage": ga.ndimage,
     "gpuarray.random": ga.random,
+    "gpuarray.special": ga.special,
 }
 
 # https://data-apis.org/array-api/2025.12/API_specification/ (the names that this package has so far)

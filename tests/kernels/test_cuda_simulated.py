@@ -234,6 +234,27 @@ def check_rows_of_arithmetic() -> None:
         same(out, program.interpret(np, *memory)[0], f"{name} {dtype}")
 
 
+def check_special_functions() -> None:
+    """The text that CUDA has for both precisions; double precision is that of the interpreter, but for fma."""
+    from gpuarray.kernels import special
+    from gpuarray.kernels.cuda import elementwise_code
+    from gpuarray.kernels.table import ELEMENTWISE
+
+    for name, dtype in itertools.product(special.FUNCTIONS, ("float32", "float64")):
+        row = ELEMENTWISE[name]
+        b = Builder()
+        program = b.build(b.step(name, *(b.input("array", dtype) for _ in range(row.nin))))
+        memory = [aligned((12,), dtype) for _ in range(row.nin)]
+        for k, m in enumerate(memory):
+            m[:] = np.roll([0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 7.0, 30.0, 0.875, 1e-20, np.inf, np.nan], 5 * k)
+        out = aligned((12,), dtype)
+        kernel = elementwise_code.contiguous_kernel(program, elementwise_code.contiguous(program))
+        run(kernel, (1,), (3,), place(out), *map(place, memory), 12)
+        expected = program.interpret(np, *memory)[0]
+        assert out.dtype == expected.dtype
+        np.testing.assert_allclose(out, expected, rtol=8 * np.finfo(dtype).eps, atol=0, err_msg=f"{name} {dtype}")
+
+
 def check_half_precision() -> None:
     """NumPy's bits: each operation rounds once. Integers below 16 bits become half precision in NumPy's functions."""
     from gpuarray.kernels.cuda import calls
