@@ -68,14 +68,14 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> NDArr
         return vector_norm(a, axis=(-2, -1), keepdims=keepdims)
     if ord in (2, -2, "nuc"):
         s = svdvals(a)
-        made = total(s, -1) if ord == "nuc" else largest(s, -1) if ord == 2 else smallest(s, -1)
+        made = total(s, -1) if ord == "nuc" else largest(s, -1, initial=0) if ord == 2 else smallest(s, -1)
         return NDArray(with_new_axes(made.node, (a.ndim - 2, a.ndim - 1))) if keepdims else made
     if ord not in (1, -1, math.inf, -math.inf):
         raise ValueError(f'ord={ord!r} is no norm of matrices; there are "fro", "nuc", 1, -1, 2, -2, inf and -inf')
     rows = abs(ord) == math.inf
     sums = vector_norm(a, ord=1, axis=-1 if rows else -2, keepdims=True)
-    find = largest if ord > 0 else smallest
-    made = find(sums, axis=-2 if rows else -1, keepdims=True)
+    along = -2 if rows else -1
+    made = largest(sums, along, keepdims=True, initial=0) if ord > 0 else smallest(sums, along, keepdims=True)
     return made if keepdims else NDArray(without_axes(made.node, (a.ndim - 2, a.ndim - 1)))
 
 

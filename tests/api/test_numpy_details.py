@@ -30,6 +30,12 @@ CALLS: dict[str, Call] = {
     "tril of a vector": lambda m: [m.tril([3, 1, 2]), m.triu([3, 1, 2], 1), m.tril([]), m.triu([4])],
     "argwhere of a number": lambda m: [m.argwhere(3), m.argwhere(0)],
     "cumulative sums of numbers": lambda m: [m.cumulative_sum(2.5), m.cumulative_prod(2)],
+    "norms of nothing": lambda m: [
+        m.linalg.norm(m.zeros(s), o) for s in ((3, 0), (0, 3)) for o in (1, 2, np.inf, "fro")
+    ],
+    "norms": lambda m: [
+        m.linalg.norm(m.asarray(A), o, keepdims=k) for o in (1, -1, 2, -2, np.inf) for k in (True, False)
+    ],
     "tensordot by name": lambda m: m.tensordot(a=[1, 2], b=[[1, 2], [3, 4]], axes=1),
     "divmod with a dtype": lambda m: m.divmod([7, -7], 2, dtype="f4"),
     "modf with a dtype": lambda m: m.modf([1.5, -2.25], dtype="f4"),
