@@ -15,8 +15,9 @@ from __future__ import annotations
 import numpy as np
 
 from gpuarray.kernels import cache
-from gpuarray.kernels.compile_code import Template, contiguous, remembered, source
-from gpuarray.kernels.program import Program
+from gpuarray.kernels.compile_code import source
+from gpuarray.kernels.operands import Template, contiguous
+from gpuarray.kernels.program import Program, remembered
 from gpuarray.kernels.table import ELEMENTWISE
 
 MAX_STEPS = 1000

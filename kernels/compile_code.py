@@ -7,13 +7,12 @@ length m. Importing this module does not import Numba; writing a kernel does.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from gpuarray.kernels.program import Program
+from gpuarray.kernels.operands import Template, Words
+from gpuarray.kernels.program import Program, remembered
 from gpuarray.kernels.row import type_name
 from gpuarray.kernels.table import ELEMENTWISE
 
@@ -30,97 +29,6 @@ PITCH = COLUMNS + 8
 """Elements from one line of a tile buffer to the next: not a power of two, or lines would share sets of the cache."""
 MAX_TURNED = 4
 """Operands turned through tile buffers at once; more would not fit the L2 cache, or the stack."""
-
-
-_T = TypeVar("_T")
-
-
-def remembered(function: Callable[[Program], _T]) -> Callable[[Program], _T]:
-    """Cache a function of programs by identity: to hash a long program takes longer than to run it."""
-    known: dict[int, tuple[Program, _T]] = {}
-
-    @functools.wraps(function)
-    def wrapper(program: Program) -> _T:
-        found = known.get(id(program))
-        if found is None:
-            if len(known) >= 4096:
-                known.clear()
-            found = known[id(program)] = (program, function(program))  # the program held keeps its id its own
-        return found[1]
-
-    return wrapper
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """How the operands move along the innermost axis; with the program, all that the generated code depends on.
-
-    ======  =============================================================================
-    ``u``   by one element                  ``r``  by minus one element
-    ``c``   not at all                      ``s``  by any number of bytes
-    ``t``   by one element along the next axis: turned through a tile buffer
-    ``-``   a scalar
-    ======  =============================================================================
-    """
-
-    inputs: str
-    outputs: str
-
-    @property
-    def tiled(self) -> bool:
-        return "t" in self.inputs
-
-
-def contiguous(program: Program) -> Template:
-    """The template of operands that all lie like the result."""
-    return Template("".join("-" if i.kind == "scalar" else "u" for i in program.inputs), "u" * len(program.outputs))
-
-
-@dataclass(frozen=True)
-class Words:
-    """Where an evaluator finds what in its table of 64-bit words.
-
-    The first four are the innermost length n, the next length m, the number of (m, n) boxes, and the number R of axes
-    around them. Then for each *moving* value (outputs, then array and index inputs): address or index, step along n,
-    step along m. Then two words per scalar. Then R lengths, R counters, and for each of the R axes the change of every
-    moving value when that axis advances and those inside it start again.
-    """
-
-    moving: tuple[int, ...]
-    """Input numbers of the moving inputs; the outputs come before them."""
-    outputs: int
-    scalars: tuple[int, ...]
-
-    @staticmethod
-    def of(program: Program) -> Words:
-        return _words(program)
-
-    @property
-    def count(self) -> int:
-        """Moving values."""
-        return self.outputs + len(self.moving)
-
-    def base(self, j: int) -> int:
-        """Address, step along n and step along m of moving value `j` are here and in the two words after."""
-        return 4 + 3 * j
-
-    def scalar(self, j: int) -> int:
-        return 4 + 3 * self.count + 2 * j
-
-    @property
-    def axes(self) -> int:
-        """The table of outer axes."""
-        return self.scalar(len(self.scalars))
-
-    def size(self, outer_axes: int) -> int:
-        return self.axes + outer_axes * (2 + self.count)
-
-
-@remembered
-def _words(program: Program) -> Words:
-    kinds = [i.kind for i in program.inputs]
-    moving = tuple(k for k, kind in enumerate(kinds) if kind != "scalar")
-    return Words(moving, len(program.outputs), tuple(k for k, kind in enumerate(kinds) if kind == "scalar"))
 
 
 @functools.lru_cache(1024)

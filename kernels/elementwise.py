@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from gpuarray.kernels import cache, compile
-from gpuarray.kernels.compile_code import MAX_TURNED, Template, Words, drawn, rereads
+from gpuarray.kernels.compile_code import MAX_TURNED, drawn, rereads
+from gpuarray.kernels.operands import Template, Words
 from gpuarray.kernels.program import Program
 from gpuarray.kernels.row import as_scalar
 

@@ -12,7 +12,8 @@ import functools
 from collections.abc import Iterator
 
 from gpuarray.kernels import reduce_code
-from gpuarray.kernels.compile_code import Template, Writer, heavy, indent, module, rereads
+from gpuarray.kernels.compile_code import Writer, heavy, indent, module, rereads
+from gpuarray.kernels.operands import Template
 from gpuarray.kernels.program import Program
 from gpuarray.kernels.reduce_code import LANES, Fold
 

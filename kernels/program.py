@@ -10,8 +10,10 @@ cannot, and the fast path for small arrays. `source` is the same program as the 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from gpuarray.kernels.row import Elementwise, as_scalar, type_name
 from gpuarray.kernels.table import ELEMENTWISE
 
 Kind = Literal["array", "scalar", "index"]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,3 +246,19 @@ def _lossless(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
     if source.kind in "iu" and target.kind in "fc":
         return bool(np.iinfo(source).bits <= np.finfo(target).nmant + 1)
     return True
+
+
+def remembered(function: Callable[[Program], _T]) -> Callable[[Program], _T]:
+    """Cache a function of programs by identity: to hash a long program takes longer than to run it."""
+    known: dict[int, tuple[Program, _T]] = {}
+
+    @functools.wraps(function)
+    def wrapper(program: Program) -> _T:
+        found = known.get(id(program))
+        if found is None:
+            if len(known) >= 4096:
+                known.clear()
+            found = known[id(program)] = (program, function(program))  # the program held keeps its id its own
+        return found[1]
+
+    return wrapper

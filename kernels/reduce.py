@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from gpuarray.kernels import cache, compile, fused_code, reduce_code
-from gpuarray.kernels.compile_code import Words, contiguous, source
+from gpuarray.kernels.compile_code import source
 from gpuarray.kernels.elementwise import Array, as_declared, layout_of, moving_steps
+from gpuarray.kernels.operands import Words, contiguous
 from gpuarray.kernels.program import Program
 from gpuarray.kernels.reduce_axes import BLOCK, Axis, Cuts, check_cuts, runs_of, split
 from gpuarray.kernels.reduce_code import LOOPS, Fold

@@ -12,8 +12,8 @@ import numpy as np
 
 from gpuarray.kernels import cache, compile, fused_code, reduce_code
 from gpuarray.kernels import reduce_loops as words_of
-from gpuarray.kernels.compile_code import Words
 from gpuarray.kernels.elementwise import Array, Loops, fill_words, modes, put_scalar
+from gpuarray.kernels.operands import Words
 from gpuarray.kernels.program import Program
 from gpuarray.kernels.reduce_axes import Axis
 from gpuarray.kernels.reduce_code import LANES, LOOPS, Fold

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpuarray.kernels.compile_code import Writer, contiguous, indent, module
+from gpuarray.kernels.compile_code import Writer, indent, module
+from gpuarray.kernels.operands import contiguous
 from gpuarray.kernels.row import type_name
 from gpuarray.kernels.stencils.program import StencilProgram
 

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gpuarray.kernels.compile_code import remembered
 from gpuarray.kernels.interpreter import TILE, tiles
-from gpuarray.kernels.program import Program
+from gpuarray.kernels.program import Program, remembered
 from gpuarray.kernels.stencils.boxes import Box, boxes
 from gpuarray.kernels.stencils.margins import Run, extended, reach, runs
 from gpuarray.kernels.stencils.program import Edges, StencilProgram, kept_border

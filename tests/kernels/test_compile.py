@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from gpuarray.kernels import cache, compile, compile_code, elementwise
-from gpuarray.kernels.compile_code import Template, contiguous
+from gpuarray.kernels.operands import Template, contiguous
 from gpuarray.kernels.program import Builder, Program
 
 ROOT = Path(__file__).parents[2]
