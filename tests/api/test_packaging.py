@@ -178,7 +178,7 @@ def test_import_brings_nothing_heavy() -> None:
 def test_import_brings_few_modules() -> None:
     """Those that arrays are made with; the time that takes is measured by the benchmarks."""
     code = "import sys, numpy; before = len(sys.modules); import gpuarray; print(len(sys.modules) - before)"
-    assert int(run(sys.executable, "-c", code, cwd=ROOT)) <= 190
+    assert int(run(sys.executable, "-c", code, cwd=ROOT)) <= 200
 
 
 def imported(path: Path) -> Iterator[str]:
