@@ -82,8 +82,9 @@ class Cut:
 
 @dataclass(frozen=True)
 class Bytes:
-    """What sorting and merging take for each element."""
+    """What sorting and merging take for each element, which has `item`."""
 
+    item: int
     run: float
     merge: float
     sample: int
@@ -93,10 +94,10 @@ class Bytes:
         item = node.inputs[0].dtype.itemsize
         extra = (SCRATCH + 1) * (item + ORDER.itemsize) + item
         if node.what != "values":
-            return cls(PAIRED[0] * item + PAIRED[1], MERGED_PAIRED[0] * item + MERGED_PAIRED[1], extra)
+            return cls(item, PAIRED[0] * item + PAIRED[1], MERGED_PAIRED[0] * item + MERGED_PAIRED[1], extra)
         if ordering.way(node.inputs[0].dtype, node.kind) is None:
-            return cls(QUICK * item, MERGED * item, extra)
-        return cls(STABLE * item, MERGED_STABLE * item, extra)
+            return cls(item, QUICK * item, MERGED * item, extra)
+        return cls(item, STABLE * item, MERGED_STABLE * item, extra)
 
 
 def cut(node: Sort, budget: Budget) -> Cut:
@@ -131,7 +132,7 @@ def _cut(node: Sort, room: int, merging: int, read: Node | None) -> Cut | None:
             region = tuple(range(length if a == axis else c.largest) for a, c in enumerate(others))
             settling = ordering.settling_nbytes(length * rows, length, node.inputs[0].dtype)
             taken = each.run * length * rows + settling + _reading(read, region) + FIXED
-            found = _merging(n, length, number, merging, each) if taken <= room else None
+            found = _merging(n, length, number, merging, each, rows) if taken <= room else None
             if found is not None:
                 return Cut(length, *found, tuple(others))
             most = min(length - 1, int(length * room / taken))
@@ -162,9 +163,12 @@ def _reading(node: Node | None, region: Region) -> int:
     return max(0, needs(block).total - (1 + copied) * node.nbytes(region))
 
 
-def _merging(n: int, length: int, number: int, room: int, each: Bytes) -> tuple[int, int] | None:
-    """Between how many elements samples are taken, and how many of the result a task merges; None if none fit."""
-    fewest = -(-n * each.sample // max(1, room - FIXED))  # of which the samples can be sorted
+def _merging(n: int, length: int, number: int, room: int, each: Bytes, rows: int = 1) -> tuple[int, int] | None:
+    """Between how many elements samples are taken, and how many of the result a task merges; None if none fit.
+
+    The samples of all `rows` that were sorted together are there when those of one are put in order.
+    """
+    fewest = -(-n * (each.sample + each.item * (rows - 1)) // max(1, room - FIXED))
     elements = min(n, int((room - FIXED) / each.merge))
     step = max(1, fewest, min(length, elements // (2 * OVERLAP * (number + 1))))
     if step > length:
