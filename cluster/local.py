@@ -182,6 +182,9 @@ def let_go(error: BaseException) -> None:
 class Kept(Mapping[Key, Chunk]):
     """The chunks that outlive a run, held by the executor's memory until this mapping is gone."""
 
+    in_parts = True
+    """`on_host` reads no more of a spilled chunk than the blocks of the part."""
+
     def __init__(self, memory: MemoryManager, run: int, keys: Iterable[Key]) -> None:
         self._memory, self._run, self._keys = memory, run, dict.fromkeys(keys)
         finalize(self, memory.forget, run)

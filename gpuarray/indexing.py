@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpuarray.graph.elementwise import Map
-from gpuarray.graph.grid import Lengths
 from gpuarray.graph.move import Assign, Reshape
 from gpuarray.graph.node import Node
 from gpuarray.graph.reduce import Combine
-from gpuarray.graph.scatter import Compress, Scatter
+from gpuarray.graph.scatter import Compress, Scatter, sections
 from gpuarray.graph.select import AxisMap, Indices, Select
 
 if TYPE_CHECKING:
@@ -222,7 +221,7 @@ def compress(node: Node, mask: NDArray) -> Node:
     total = int(np.prod(node.shape, dtype=np.int64))
     flat = node if node.ndim == 1 else Reshape((total,), node)
     flat_mask = mask.node if mask.ndim == 1 else Reshape((total,), mask.node)
-    parts: Lengths = flat.chunks[0]
+    parts = sections(flat.chunks[0])
     # States of a count, one for each part, finished without being merged.
     counting = Combine("count_nonzero", (), (), np.dtype(np.int64), partial_of("count_nonzero", (parts,), flat_mask))
     counts = NDArray(counting).compute()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpuarray.cluster.parts import BLOCK
 from gpuarray.cluster.task import Key
 from gpuarray.graph.grid import Region, as_slices, shape_of, size_of, touching
 from gpuarray.graph.leaves import Stored
@@ -123,9 +124,13 @@ class KeptReader:
         )
 
     def read_nbytes(self, region: Region) -> int:
-        """The region, and one chunk that may have to be fetched for it."""
-        chunk = math.prod(c.largest for c in self.leaf.chunks)
-        return (size_of(region) + chunk) * self.leaf.dtype.itemsize
+        """The region, and one chunk that may have to be fetched for it, or the part that is read of a spilled one."""
+        item = self.leaf.dtype.itemsize
+        chunk = math.prod(c.largest for c in self.leaf.chunks) * item
+        if len(region) == 1 and getattr(self.chunks, "in_parts", False):
+            (r,) = region
+            chunk = min(chunk, (abs(r[-1] - r[0]) + 1) * item + 2 * BLOCK) if r else 0
+        return size_of(region) * item + chunk
 
     def disk_nbytes(self, region: Region) -> int:
         return size_of(region) * self.leaf.dtype.itemsize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,27 @@ from gpuarray.graph.grid import Lengths, Region, nbytes, shape_of
 from gpuarray.graph.node import Node, apart
 from gpuarray.graph.select import Indices
 
+SECTION = 2**18
+"""Elements between which those that a mask selects are counted, and the least that is read to find one of them."""
+
+
+def sections(parts: Lengths) -> Lengths:
+    """The chunks of an array, cut further where they are long.
+
+    >>> list(sections(Lengths.regular(3 * 2**18, 3 * 2**17)))
+    [196608, 196608, 196608, 196608]
+    """
+    if parts.step:
+        number = -(-parts.step // SECTION)
+        even = next((k for k in range(number, 2 * number) if parts.step % k == 0), None)
+        if even is not None:
+            return Lengths.regular(parts.total, parts.step // even)
+    cut = [0]
+    for lo, hi in pairwise(int(e) for e in parts.edges()):
+        number = -(-(hi - lo) // SECTION)
+        cut += (lo + (hi - lo) * k // number for k in range(1, number + 1))
+    return Lengths.between(cut)
+
 
 class Compress(Node):
     """The elements of a 1-d array where a mask is true. `counts` says how many each of its `sections` has."""
@@ -17,10 +39,12 @@ class Compress(Node):
     __slots__ = ("counts", "edges", "sections")
 
     def __init__(self, sections: Lengths, counts: tuple[int, ...], input: Node, mask: Node) -> None:
+        """`sections` are the input's chunks, or finer."""
         self.sections, self.counts = sections, counts
         self.edges = np.cumsum((0, *counts))
-        self.shape, self.dtype, self.inputs = (sum(counts),), input.dtype, (input, mask)
-        self.chunks = (Lengths.of([n for n in counts if n] or [0]),)
+        self.shape, self.dtype, self.inputs = (int(self.edges[-1]),), input.dtype, (input, mask)
+        at = np.searchsorted(sections.edges(), input.chunks[0].edges())
+        self.chunks = (Lengths.of([int(n) for n in np.diff(self.edges[at]) if n] or [0]),)
 
     def _source(self, out: Region) -> tuple[range, int]:
         """The input chunks that a region comes from, as positions, and how many results come before them."""

@@ -51,15 +51,15 @@ def itself(xp: Any, x: Any) -> Any:
 # QR of blocks of rows.
 
 
-def qr_block(block: Any) -> Any:
-    """Q and below it R of a tall block."""
-    q, r = np.linalg.qr(block)
-    return np.concatenate([q, r], axis=0)
+def block_r(block: Any) -> Any:
+    """The R of a tall block."""
+    return np.linalg.qr(block, mode="r")
 
 
-def times(block: Any, small: Any) -> Any:
-    """The Q of a block (see `qr_block`) times a small matrix."""
-    return block[: block.shape[0] - small.shape[0]] @ small
+def block_q(block: Any, small: Any = None) -> Any:
+    """The Q of a tall block, times a small matrix."""
+    q = np.linalg.qr(block)[0]
+    return q if small is None else q @ small
 
 
 # LU. A factored panel is l and u in one, a column with the order of its rows, and one with the sign of that order.

@@ -100,7 +100,7 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     mode : "reduced" for (q, r) with as many columns and rows as the shorter side of `a`; "complete" for a square q;
         "r" for r alone; "raw" for the library's Householder vectors and factors
 
-    A matrix much longer than wide is factored in blocks of rows (one pass, then one for q), any other large one in
+    A matrix much longer than wide is factored in blocks of rows (a pass over it, and another for q), any other large one in
     panels of columns. Raises LinAlgError (a ValueError) for fewer than two dimensions, ValueError for another mode.
     """
     if mode not in ("reduced", "complete", "r", "raw"):
@@ -146,6 +146,9 @@ def tall_qr(a: Node) -> tuple[Node, Node]:
 
     Source: Demmel, Grigori, Hoemmen, Langou, "Communication-optimal parallel and sequential QR and LU
     factorizations", SIAM J. Sci. Comput. 34, 2012.
+
+    The Qs of blocks are found again where they are read: a block of `a` and half as much arithmetic once more take
+    less than a matrix of its size on its way to disk and back, and who wants R alone needs none.
     """
     (m, n), dtype = a.shape, a.dtype
     target = min(config.get().chunk_bytes // 2, room() // 16)
@@ -155,20 +158,16 @@ def tall_qr(a: Node) -> tuple[Node, Node]:
         edges.pop()
     cut = Lengths.between([*edges, m])
     whole = Lengths.regular(n, n)
-    held = Lengths.of(c + n for c in cut)
-    packed: Node = MapBlocks(blocks.qr_block, (), False, dtype, (held, whole), ((cut, whole),), a)
-    ends = [sliced(packed, 0, range(held.edge(k + 1) - n, held.edge(k + 1))) for k in range(len(cut))]
+    each = Lengths.regular(len(cut) * n, n)
+    below: Node = MapBlocks(blocks.block_r, (), False, dtype, (each, whole), ((cut, whole),), a)
     if len(cut) == 1:
-        return sliced(packed, 0, range(m)), ends[0]
-    below = end_to_end(0, ends)
+        return MapBlocks(blocks.block_q, (), False, dtype, (cut, whole), ((cut, whole),), a), below
     if fits_a_task(4 * len(cut) * n * n * dtype.itemsize) or len(cut) < 4:
         small, r = several("qr", [(len(cut) * n, n), (n, n)], [dtype, dtype], [(below, 2)], cost=n)
         second, last = small.node, r.node
     else:
         second, last = tall_qr(below)
-    each = Lengths.regular(len(cut) * n, n)
-    inputs = ((held, whole), (each, whole))
-    q: Node = MapBlocks(blocks.times, (), False, dtype, (cut, whole), inputs, packed, second)
+    q: Node = MapBlocks(blocks.block_q, (), False, dtype, (cut, whole), ((cut, whole), (each, whole)), a, second)
     return q, last
 
 
