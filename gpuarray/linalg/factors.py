@@ -100,8 +100,8 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     mode : "reduced" for (q, r) with as many columns and rows as the shorter side of `a`; "complete" for a square q;
         "r" for r alone; "raw" for the library's Householder vectors and factors
 
-    A matrix much longer than wide is factored in blocks of rows (a pass over it, and another for q), any other large one in
-    panels of columns. Raises LinAlgError (a ValueError) for fewer than two dimensions, ValueError for another mode.
+    A matrix much longer than wide is factored in blocks of rows (a pass over it, and another for q), any other large
+    one in panels of columns. Raises LinAlgError (a ValueError) for fewer than two dimensions, ValueError for another mode.
     """
     if mode not in ("reduced", "complete", "r", "raw"):
         raise ValueError(f'mode={mode!r} is no mode of qr; write "reduced", "complete", "r" or "raw"')

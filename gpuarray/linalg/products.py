@@ -13,7 +13,7 @@ from gpuarray.axes import normalize_axis, ordered_axes, permuted, with_new_axes,
 from gpuarray.dimensions import moveaxis
 from gpuarray.elementwise import apply, cast, into
 from gpuarray.graph.cells import merge, split
-from gpuarray.graph.contract import MatMul
+from gpuarray.graph.contract import MatMul, PartialProducts
 from gpuarray.graph.grid import Lengths
 from gpuarray.graph.node import Node
 from gpuarray.kernels.errors import UnsupportedDTypeError
@@ -22,6 +22,12 @@ from gpuarray.reductions import sum as total
 
 PIECE = 2048
 """How far a product goes along the contracted axis at once: enough for BLAS, little for a task's memory."""
+SMALL = 4 << 20
+"""Bytes of a product, up to which the contracted axis is cut in parts with a task each."""
+PART = (4 << 20, 32 << 20)
+"""Bytes of what a part multiplies at least: little where there is little, so that every thread has some."""
+MANY = 64
+"""Parts that may be made larger instead."""
 
 
 def pieces(lengths: Lengths) -> Lengths:
@@ -40,8 +46,30 @@ def product(left: Node, right: Node) -> Node:
         raise UnsupportedDTypeError(f"matmul is not defined for {left.dtype}, {right.dtype}; cast with astype first")
     # Halves are multiplied in single precision and rounded once: there is no BLAS for them, and they overflow early.
     work = np.dtype(np.float32) if kind == np.float16 else kind
-    made: Node = MatMul(pieces(left.chunks[-1]), cast(left, work), cast(right, work))
+    cuts, a, b = pieces(left.chunks[-1]), cast(left, work), cast(right, work)
+    parts = parts_of(cuts, a, b)
+    made: Node = MatMul(cuts, a, b) if parts is None else added(PartialProducts(cuts, parts, a, b))
     return cast(made, kind)
+
+
+def parts_of(cuts: Lengths, left: Node, right: Node) -> Lengths | None:
+    """How many pieces of the contracted axis make a part with a product of its own; None where one sum is best.
+
+    The products of all parts take a sixteenth of what is multiplied at most.
+    """
+    if left.ndim != 2 or right.ndim != 2 or left.dtype.kind == "b":
+        return None
+    m, n, item = left.shape[0], right.shape[1], left.dtype.itemsize
+    if not 0 < m * n * item <= SMALL:
+        return None
+    line = (m + n) * item
+    part = min(max(PART[0], cuts.total * line // MANY), PART[1])
+    together = max(part // line, 16 * m * n // (m + n)) // max(1, cuts.largest)
+    return merge(Lengths.regular(len(cuts), 1), max(1, together)) if 2 * together <= len(cuts) > 1 else None
+
+
+def added(products: Node) -> Node:
+    return total(NDArray(products), axis=0, dtype=products.dtype).node
 
 
 def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind") -> NDArray:

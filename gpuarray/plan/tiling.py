@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpuarray.graph.blocks import MapBlocks
-from gpuarray.graph.contract import MatMul
+from gpuarray.graph.contract import MatMul, PartialProducts
 from gpuarray.graph.fold import Fold
 from gpuarray.graph.grid import Chunks, Lengths, Region, count, region_at, size_of
 from gpuarray.graph.leaves import Source, Stored
@@ -47,7 +47,7 @@ MOST = 10_000
 """Tasks that are looked at one by one before a run."""
 UNEVEN = (Concat, Reshape, Compress, Scatter)
 """Nodes whose inputs' regions are not the same size everywhere; so are views through index arrays."""
-BY_THEMSELVES = (MapBlocks, Merge, Advanced, Carried, Shelved, Samples, Fold)
+BY_THEMSELVES = (MapBlocks, Merge, Advanced, Carried, Shelved, Samples, Fold, PartialProducts)
 """Nodes whose tasks are the chunks of their result."""
 PER_THREAD = 4
 """Tasks per thread that work is split into where it is large enough, so that threads finish together."""

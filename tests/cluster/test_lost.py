@@ -96,7 +96,7 @@ def strike(event):
 
 struck = False
 ga.config.set(compile="never")
-cluster = ga.cluster.Cluster(scheduler_file=sys.argv[1], timeout=5, device="cpu")
+cluster = ga.cluster.Cluster(scheduler_file=sys.argv[1], timeout=30, device="cpu")
 x = ga.map_blocks(slow, ga.asarray(np.load(sys.argv[4]), chunks=(10, 900)), dtype=float)
 with cluster.executor.events.heard_by([strike]):
     try:

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 import gpuarray as ga
+from gpuarray.graph.contract import PartialProducts
+from gpuarray.graph.node import toposort
+from gpuarray.linalg import products
 
 LIMIT = 12_000_000
 
@@ -50,3 +53,43 @@ def test_factors_of_tall_matrices(a: np.ndarray, x: ga.NDArray, tmp_path) -> Non
     np.testing.assert_allclose((q @ r)[-50:].compute(), a[-50:], rtol=1e-8, atol=1e-10)
     found = ga.linalg.lstsq(x, x[:, 0] * 2 + x[:, 1])[0].compute()
     np.testing.assert_allclose(found, [2, 1] + [0] * 8, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "u8", "c8", "c16"])
+@pytest.mark.parametrize("chunks", [(1000, 7), (1500, 7), (4099, 3)])
+def test_products_of_long_matrices(dtype: str, chunks: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "PART", (50_000, 50_000))
+    g = np.random.default_rng(2)
+    a = (g.integers(-9, 9, (20_011, 7)) + (1j * g.integers(-9, 9, (20_011, 7)) if dtype[0] == "c" else 0)).astype(dtype)
+    b = a[:, :3][::-1]
+    x, y = ga.asarray(a, chunks=chunks), ga.asarray(b, chunks=(777, 2))
+    for mine, theirs in (
+        (x.T @ y, a.T @ b),
+        (y.T @ x, b.T @ a),
+        (x.T @ y[:, 0], a.T @ b[:, 0]),
+        (x[:, 0] @ x, a[:, 0] @ a),
+    ):
+        assert mine.dtype == theirs.dtype
+        assert any(isinstance(n, PartialProducts) for n in toposort(mine.node))
+        np.testing.assert_array_equal(mine.compute(), theirs)  # of integers: exact in any order
+        again = [mine.compute(scheduler="single-threaded")]
+        with ga.config.set(host_memory="600 kB", threads=3):
+            again.append(mine.compute())
+        with ga.config.set(device="fake"):
+            again.append(mine.compute())
+        for made in again:
+            assert made.tobytes() == mine.compute().tobytes()
+
+
+def test_the_bits_of_products_are_the_same_under_any_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "PART", (50_000, 50_000))
+    a = np.random.default_rng(3).standard_normal((30_000, 20))
+    x = ga.asarray(a, chunks=(1234, 20))
+    made = (x.T @ x).compute()
+    np.testing.assert_allclose(made, a.T @ a, rtol=1e-12, atol=1e-9)
+    for keywords in ({"host_memory": "1 MB"}, {"threads": 1}, {"device": "fake"}):
+        with ga.config.set(**keywords):
+            assert (x.T @ x).compute().tobytes() == made.tobytes()
+    assert (x[:0].T @ x[:0]).compute().tobytes() == bytes(20 * 20 * 8)
+    empty = x[:, :0].T @ x
+    assert empty.compute().shape == (0, 20)
