@@ -101,7 +101,8 @@ def qr(a: Any, mode: str = "reduced") -> Any:
         "r" for r alone; "raw" for the library's Householder vectors and factors
 
     A matrix much longer than wide is factored in blocks of rows (a pass over it, and another for q), any other large
-    one in panels of columns. Raises LinAlgError (a ValueError) for fewer than two dimensions, ValueError for another mode.
+    one in panels of columns. Raises LinAlgError (a ValueError) for fewer than two dimensions, ValueError for another
+    mode.
     """
     if mode not in ("reduced", "complete", "r", "raw"):
         raise ValueError(f'mode={mode!r} is no mode of qr; write "reduced", "complete", "r" or "raw"')
