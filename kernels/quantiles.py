@@ -110,28 +110,28 @@ def _without(xp: Any, made: Any, n: Any, absent: Any, skip: bool) -> Any:
 # Selection by digits: `count` goes through the data, `refine` and `finish` through the counts.
 
 
-def levels(dtype: np.dtype[Any]) -> int:
+def levels(dtype: np.dtype[Any], digit: int = DIGIT) -> int:
     """Passes over the data that a selection takes.
 
     >>> levels(np.dtype("f8")), levels(np.dtype("f4")), levels(np.dtype("u1"))
     (4, 2, 1)
     """
-    return -(-ordering.order_bits(dtype) // DIGIT)
+    return -(-ordering.order_bits(dtype) // digit)
 
 
-def bins(dtype: np.dtype[Any]) -> int:
-    """Values of a digit."""
-    return 1 << min(DIGIT, ordering.order_bits(dtype))
+def bins(dtype: np.dtype[Any], digit: int = DIGIT) -> int:
+    """Values of a digit of so many bits."""
+    return 1 << min(digit, ordering.order_bits(dtype))
 
 
-def count(xp: Any, rows: Any, state: Any = None, *, level: int) -> Any:
+def count(xp: Any, rows: Any, state: Any = None, *, level: int, digit: int = DIGIT) -> Any:
     """How often each digit occurs in rows: at the first level all, at others after each prefix of the state."""
     loops = rows.shape[:-1]
     flat = rows.reshape((-1, rows.shape[-1]))
     several = 1 if level == 0 else (state.shape[-1] - 2) // 2
     prefixes = xp.zeros((len(flat), 1)) if level == 0 else state.reshape((-1, state.shape[-1]))[:, :several]
-    made = [counting.digits(xp, row, level, p) for row, p in zip(flat, prefixes, strict=True)]
-    return xp.stack(made).reshape((*loops, *made[0].shape))
+    made = counting.digits(xp, flat, level, prefixes, digit)
+    return made.reshape((*loops, *made.shape[1:]))
 
 
 def refine(

@@ -20,7 +20,7 @@ from gpuarray.kernels import ordering
 from gpuarray.kernels.errors import MemoryLimitError
 from gpuarray.optimize.stages import kept, substitute
 from gpuarray.plan.block import expand, is_view, needs
-from gpuarray.plan.selections import selection
+from gpuarray.plan.selections import reads_less, selection
 from gpuarray.plan.tiling import LONG, Budget
 
 FIXED = 6 << 10
@@ -55,7 +55,8 @@ def split(roots: Sequence[Node], budget: Budget) -> tuple[Node, ...]:
 
 
 def too_long(node: Node, budget: Budget) -> bool:
-    """Whether the smallest task of a node, a row, takes more than its share of the memory, or is long to wait for."""
+    """Whether the smallest task of a node, a row, takes more than its share of the memory, is long to wait for, or
+    would read files over and over."""
     if not math.prod(node.shape):
         return False
     row = tuple(range(n if a in node.whole else 1) for a, n in enumerate(node.shape))
@@ -63,6 +64,8 @@ def too_long(node: Node, budget: Budget) -> bool:
         return True
     values = [(node, row), *zip(node.inputs, node.regions(row), strict=True)]
     held = sum(n.nbytes(r) for n, r in values) + node.workspace(row)
+    if isinstance(node, Quantile) and reads_less(node, held, budget):
+        return True
     return held > budget.soft and needs(expand([(node, row)])).total > budget.soft
 
 

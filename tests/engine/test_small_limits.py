@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ def a() -> np.ndarray:
 
 
 @pytest.fixture
-def x(a: np.ndarray, tmp_path) -> Iterator[ga.NDArray]:
+def x(a: np.ndarray, tmp_path: Path) -> Iterator[ga.NDArray]:
     np.save(tmp_path / "x.npy", a)
     with ga.config.set(host_memory=LIMIT, spill_directory=tmp_path, threads=2):
         yield ga.from_npy(tmp_path / "x.npy", chunks=(80_000, 10))
@@ -42,7 +44,7 @@ def test_distinct_elements(a: np.ndarray, x: ga.NDArray) -> None:
     np.testing.assert_array_equal(made.compute(), np.unique((a * 100).astype("i4")))
 
 
-def test_factors_of_tall_matrices(a: np.ndarray, x: ga.NDArray, tmp_path) -> None:
+def test_factors_of_tall_matrices(a: np.ndarray, x: ga.NDArray, tmp_path: Path) -> None:
     u, s, v = ga.linalg.svd(x, full_matrices=False)
     np.testing.assert_allclose(s.compute(), np.linalg.svd(a, compute_uv=False), rtol=1e-10)
     assert "nothing spilled" in str(s.explain())
@@ -93,3 +95,19 @@ def test_the_bits_of_products_are_the_same_under_any_limit(monkeypatch: pytest.M
     assert (x[:0].T @ x[:0]).compute().tobytes() == bytes(20 * 20 * 8)
     empty = x[:, :0].T @ x
     assert empty.compute().shape == (0, 20)
+
+
+@pytest.mark.parametrize(("limit", "most"), [(8_000_000, 24), (25_000_000, 8), (80_000_000, 8)])
+def test_quantiles_of_columns_read_a_file_a_few_times(tmp_path: Path, limit: int, most: int) -> None:
+    a = np.random.default_rng(4).standard_normal((60_000, 40))
+    a[::1000, 3] = np.nan
+    np.save(tmp_path / "x.npy", a)
+    with ga.config.set(host_memory=limit, threads=2):
+        x = ga.from_npy(tmp_path / "x.npy")
+        made = ga.nanquantile(x, [0.1, 0.5], axis=0)
+        read = float(re.search(r"x.npy, ([\d.]+) times", str(made.explain()))[1])
+        assert read <= most
+        np.testing.assert_array_equal(made.compute(), np.nanquantile(a, [0.1, 0.5], axis=0))
+        whole = (np.nan_to_num(a) * 1000).astype("i2")
+        found = ga.median((ga.nan_to_num(x) * 1000).astype("i2"), axis=0)
+        np.testing.assert_array_equal(found.compute(), np.median(whole, axis=0))

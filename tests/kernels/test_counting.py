@@ -72,11 +72,17 @@ def test_digits(dtype: str) -> None:
     rows = values(dtype)
     keys = ordering.to_order(np, rows).astype("u8")
     bits = ordering.order_bits(rows.dtype)
-    digit = min(bits, counting.DIGIT)
+    for digit in {min(bits, wanted) for wanted in (8, counting.DIGIT)}:
+        check_digits(rows, keys, bits, digit)
+
+
+def check_digits(rows: Any, keys: Any, bits: int, digit: int) -> None:
     for level in range(bits // digit):
         top = keys >> np.uint64(bits - digit * level) if level else np.zeros_like(keys)
         prefixes = [int(top[0]), int(top[3]), int(top[0]), int(top.max()), 12345][: 5 if level else 1]
-        made = counting.digits(np, rows, level, prefixes)
+        several = np.array([prefixes, prefixes[::-1]], np.uint64)
+        made, other = counting.digits(np, np.stack([rows, rows[::-1]]), level, several, digit)
+        np.testing.assert_array_equal(other, made[::-1])
         low = (keys >> np.uint64(bits - digit * (level + 1))) & np.uint64((1 << digit) - 1)
         wanted = [np.bincount(low[top == p].astype(int), minlength=1 << digit) for p in prefixes]
         np.testing.assert_array_equal(made, wanted)
