@@ -17,6 +17,8 @@ from gpuarray.cluster.window import Node, Window
 from gpuarray.kernels.errors import TaskError
 from gpuarray.kernels.stopping import asking
 
+_LOOK = 0.25
+"""Seconds after which the caller looks whether Ctrl-C came just as it went to sleep: then nothing wakes it."""
 _BRIEFLY = 0.01
 """Seconds between two looks whether all threads have stopped."""
 PATIENCE = 0.002
@@ -96,7 +98,8 @@ class Crew:
         self._done.acquire()
         try:
             self._hire()
-            self._done.acquire()
+            while not self._done.acquire(timeout=_LOOK):
+                pass
         except BaseException:  # the system has no more threads, or Ctrl-C, which may strike as the last one leaves
             self._closed = True
             self._stop()

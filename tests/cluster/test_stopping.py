@@ -71,14 +71,17 @@ def test_questions_are_those_of_the_thread_and_the_innermost_run() -> None:
     assert asked == ["inner", "outer"]
 
 
-def test_ctrl_c_ends_tasks_in_their_middle(host: object, spill: object) -> None:
+@pytest.mark.parametrize("wakes", [True, False])
+def test_ctrl_c_ends_tasks_in_their_middle(host: object, spill: object, wakes: bool) -> None:
+    """Also where it wakes nobody, as one that comes just before the caller goes to sleep."""
     executor = LocalExecutor(host, threads=2, directory=spill)  # type: ignore[arg-type]
     stopped = []
 
     def endless(number: int) -> object:
         def function(*_: object) -> Result:
             if not number:
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                struck = threading.main_thread() if wakes else threading.current_thread()
+                signal.pthread_kill(struck.ident or 0, signal.SIGINT)
             end = time.monotonic() + 60
             try:
                 while time.monotonic() < end:
