@@ -80,6 +80,7 @@ def test_ctrl_c_ends_tasks_in_their_middle(host: object, spill: object, wakes: b
     def endless(number: int) -> object:
         def function(*_: object) -> Result:
             if not number:
+                time.sleep(0 if wakes else 0.2)  # the caller sleeps by then
                 struck = threading.main_thread() if wakes else threading.current_thread()
                 signal.pthread_kill(struck.ident or 0, signal.SIGINT)
             end = time.monotonic() + 60
