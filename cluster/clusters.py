@@ -111,6 +111,8 @@ class Cluster:
 
             self.executor = DistributedExecutor(self.client, limits, timeout=checked_timeout, retries=tries)
             self._closing.callback(self.executor.close)
+            if dashboard is not False:
+                self.executor.link.show()
             undo.pop_all()
         active.enter(self)
         self._finalizer = weakref.finalize(self, self._closing.close)
@@ -227,6 +229,13 @@ class Cluster:
         except (KeyError, AttributeError):
             return None
         return link
+
+    @property
+    def panel_link(self) -> str | None:
+        """Where a page shows what the workers' memory holds, what was spilled and what went over the network; None
+        where there is no dashboard."""
+        link = self.dashboard_link
+        return None if link is None else link.removesuffix("/status") + "/gpuarray"
 
     @property
     def workers(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from distributed.protocol import to_serialize
 
 from gpuarray.cluster.asking import answer
 from gpuarray.cluster.orders import Limits, Order
+from gpuarray.cluster.panel import PATH, PanelPlugin
 from gpuarray.cluster.plugin import StorePlugin
 from gpuarray.cluster.schedule import Record
 from gpuarray.cluster.task import Key
@@ -109,6 +110,13 @@ class Link:
             self.ask(next(iter(workers)), "facts", wait=_HELLO)
             return
         self._direct = False  # the workers' network is not ours: through the scheduler
+
+    def show(self) -> None:
+        """Have the scheduler serve the page of what the workers hold; one that cannot, without gpuarray, does not."""
+        try:
+            self._sync(self.client._register_scheduler_plugin, plugin=PanelPlugin(), name=PATH, idempotent=True)
+        except Exception as error:
+            logger.info("the scheduler at %s shows no page of ours: %r", self.address, error)
 
     async def _register(self, plugin: StorePlugin) -> None:
         replies = await self.client._register_worker_plugin(plugin=plugin, name=self.name, idempotent=True)

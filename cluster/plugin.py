@@ -16,6 +16,7 @@ from distributed.utils import sync
 from gpuarray.cluster import worker as workers
 from gpuarray.cluster.asking import answer
 from gpuarray.cluster.orders import Limits
+from gpuarray.cluster.panel import METRIC
 from gpuarray.cluster.task import Chunk, Key, Part
 
 logger = logging.getLogger("gpuarray")
@@ -54,9 +55,12 @@ class StorePlugin(WorkerPlugin):
         limits = replace(self.limits, spill_directory=self.limits.spill_directory or worker.local_directory)
         self.store = workers.Store(limits, share, worker.state.nthreads, self._ask)
         worker.handlers[self.name] = self._answer
+        told = {METRIC + self.name: lambda _: self.store.statistics()}
+        worker.metrics = worker.metrics | told  # another dict: a heartbeat may be going through this one
 
     def teardown(self, worker: Any) -> None:
         worker.handlers.pop(self.name, None)
+        worker.metrics = {name: f for name, f in worker.metrics.items() if name != METRIC + self.name}
         worker.memory_manager.memory_pause_fraction = self._pause
         if self.store is not None:
             for name in tuple(self.store._runs):
