@@ -134,6 +134,7 @@ class Cluster:
         import multiprocessing
         import tempfile
 
+        import dask
         from distributed import Client, LocalCluster, Nanny, Worker
 
         from gpuarray.kernels import cache
@@ -174,6 +175,9 @@ class Cluster:
             "security": local_security(security, host),
             **options,
         }
+        # dask looks so long after a worker was lost if one of its name is back, and closes what restarts it if not: one
+        # that has been lost again just then never returns
+        self._closing.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"}))
         try:
             self.cluster = self._closing.enter_context(kind(**arguments))
         except (OSError, RuntimeError, TypeError, ValueError) as error:

@@ -203,6 +203,7 @@ def _local(options: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     with (
         dask.config.set({f"distributed.worker.memory.{name}": value for name, value in memory.items()}),
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"}),  # as in `Cluster`
         (cuda_cluster() if gpus else LocalCluster)(**arguments) as cluster,
     ):
         if options.scheduler_file:

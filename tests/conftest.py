@@ -24,6 +24,8 @@ os.environ["XDG_CONFIG_HOME"] = os.path.join(tempfile.gettempdir(), "gpuarray-te
 os.environ.setdefault("GPUARRAY_CACHE_DIRECTORY", str(Path(__file__).parents[1] / ".cache"))
 os.environ.setdefault("MPLBACKEND", "agg")
 
+collect_ignore = ["kernels/special_values.py"]  # a program, and it needs mpmath
+
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would the processes they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
