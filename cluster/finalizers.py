@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
 
-SOON = 0.001
+SOON = 0.01
 """Seconds, in which a finalizer returns to the line that it struck."""
 
 
@@ -28,14 +29,16 @@ def uninterrupted(func: Callable[..., object], *args: Any) -> None:
         func(*args)
     except KeyboardInterrupt:
         func(*args)
+        left = threading.Event()
         with contextlib.suppress(RuntimeError):  # the process ends: no thread can be had
-            again = threading.Timer(SOON, _interrupt)
-            again.daemon = True
-            again.start()
+            threading.Thread(target=_interrupt, args=(left,), daemon=True).start()
+        left.set()  # only now: starting a thread takes as long as the machine pleases
 
 
-def _interrupt() -> None:
-    """Ctrl-C in the main thread, in whatever it waits."""
+def _interrupt(left: threading.Event) -> None:
+    """Ctrl-C in the main thread, in whatever it waits, soon after it has left a finalizer."""
+    left.wait()
+    time.sleep(SOON)
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
     else:
